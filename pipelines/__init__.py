@@ -1,0 +1,1 @@
+"""All of Swath's work, as plain functions. Nothing here knows that Airflow exists."""

@@ -1,0 +1,31 @@
+"""Entry point of ``swath`` and of ``python -m pipelines``."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import typer
+
+from pipelines.errors import SwathError
+
+_NOUNS = ("local", "sample", "ingest", "dataset", "training", "registry", "inference", "monitoring", "versions")
+
+
+def app() -> None:
+    """Run the command line. A ``SwathError`` becomes its sentence and its exit status."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        commands()()
+    except SwathError as error:
+        print(f"swath: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+
+
+def commands() -> typer.Typer:
+    """All commands; each module of ``pipelines.cli`` brings those of its noun."""
+    main = typer.Typer(name="swath", no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+    for noun in _NOUNS:
+        main.add_typer(importlib.import_module(f"pipelines.cli.{noun}").app)
+    return main

@@ -1,0 +1,81 @@
+"""Reading ``params.yaml`` and laying an overlay over it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipelines.config.params import Params
+from pipelines.config.settings import settings
+from pipelines.errors import BadData
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check a ``params.yaml``; ``${NAME}`` in it is replaced from the environment.
+
+    Raises ``BadData`` with one line for each wrong value.
+    """
+    try:
+        return Params.model_validate(_expand(_read(path), path))
+    except ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        raise BadData(f"{path} has {len(lines)} wrong value(s); correct them:\n" + "\n".join(lines)) from None
+
+
+def merged_params(base: Path, overlay: Path) -> str:
+    """The text of ``base`` with the values of ``overlay`` laid over it; mappings merge, all else is replaced.
+
+    A mapping with the key ``_replace: true`` replaces instead of merging.
+    """
+    merged = _merge(_read(base), _read(overlay))
+    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadData(f"{path} does not exist; name a params.yaml or start in a folder that has one.") from None
+    except yaml.YAMLError as error:
+        raise BadData(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(content, dict):
+        raise BadData(f"{path} must hold a mapping of settings, not {type(content).__name__}.")
+    return content
+
+
+def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overlay.items():
+        former = merged.get(key)
+        if isinstance(value, dict) and isinstance(former, dict) and not value.get("_replace"):
+            merged[key] = _merge(former, value)
+        elif isinstance(value, dict):
+            merged[key] = {k: v for k, v in value.items() if k != "_replace"}
+        else:
+            merged[key] = value
+    return merged
+
+
+def _expand(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expand(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item, path) for item in value]
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda match: _variable(match[1], path), value)
+    return value
+
+
+def _variable(name: str, path: Path) -> str:
+    if name == "SWATH_HOME":
+        return str(settings().home)
+    if (found := os.environ.get(name)) is None:
+        raise BadData(f"{path} uses ${{{name}}}, which is not set; set it to the folder that holds your data.")
+    return found

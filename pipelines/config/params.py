@@ -1,0 +1,196 @@
+"""The shape of ``params.yaml``. Meanings and units stand beside the values there."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+
+
+class Radiometry(_Section):
+    kind: Literal["sentinel2", "declared"]
+    units: str
+    scale: float | tuple[float, ...] = 1.0
+    offset: float | tuple[float, ...] = 0.0
+
+
+class CloudMask(_Section):
+    asset: str | None = None
+    cloud: tuple[int, ...] = ()
+    shadow: tuple[int, ...] = ()
+
+
+class SceneChecks(_Section):
+    max_nodata: Share
+    value_range: tuple[float, float]
+
+
+class Scenes(_Section):
+    source: str
+    collections: tuple[str, ...] = ()
+    area: tuple[float, float, float, float] | Path | None = None
+    dates: tuple[date, date] | None = None
+    max_cloud: Annotated[float, Field(ge=0, le=100)] = 100
+    assets: tuple[str, ...] = ()
+    bands: Annotated[tuple[str, ...], Field(min_length=1)]
+    nodata: float | None = None
+    radiometry: Radiometry
+    cloud_mask: CloudMask = CloudMask()
+    shard: Annotated[int, Field(ge=1)] = 8
+    checks: SceneChecks
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.bands)) != len(self.bands):
+            raise ValueError("band names must differ from each other")
+        if self.assets and len(self.assets) != len(self.bands):
+            raise ValueError(f"{len(self.assets)} assets for {len(self.bands)} bands; give one asset a band, or none")
+        for name in ("scale", "offset"):
+            value = getattr(self.radiometry, name)
+            if isinstance(value, tuple) and len(value) != len(self.bands):
+                raise ValueError(f"radiometry.{name} has {len(value)} values for {len(self.bands)} bands")
+        return self
+
+    @property
+    def nodata_is_nan(self) -> bool:
+        return self.nodata is not None and math.isnan(self.nodata)
+
+
+class LabelClass(_Section):
+    name: Annotated[str, Field(min_length=1)]
+    value: int  # in a label raster, or in the attribute of a shape
+    color: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+class Labels(_Section):
+    source: str
+    field: str | None = None
+    background: str | None = None
+    match: str | None = None
+    max_shift: float = 3.0
+    classes: Annotated[tuple[LabelClass, ...], Field(min_length=2, max_length=254)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [c.name for c in self.classes]
+        if len(set(names)) != len(names):
+            raise ValueError("class names must differ from each other")
+        if len({c.value for c in self.classes}) != len(names):
+            raise ValueError("class values must differ from each other")
+        if self.background is not None and self.background not in names:
+            raise ValueError(f"background {self.background!r} is none of the classes {names}")
+        return self
+
+
+class Fractions(_Section):
+    train: Share
+    val: Share
+    test: Share
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.train + self.val + self.test - 1) > 1e-6:
+            raise ValueError("train, val and test must add up to 1")
+        return self
+
+
+class Split(_Section):
+    block: Annotated[float, Field(gt=0)]
+    buffer: Annotated[float, Field(ge=0)] | None = None
+    fractions: Fractions
+    seed: int = 0
+
+
+class Chips(_Section):
+    size: Annotated[int, Field(ge=32, multiple_of=32)]
+    stride: Annotated[int, Field(ge=1)]
+    min_valid: Share
+    keep_empty: Share = 1.0
+    shard: Annotated[int, Field(ge=1)] = 2048
+
+
+class Model(_Section):
+    library: Literal["smp", "torchgeo"]
+    name: str
+    encoder: str
+    weights: str | None = None  # a file of weights, or the name of torchgeo weights
+
+
+class Train(_Section):
+    model: Model
+    loss: dict[Literal["cross_entropy", "dice", "focal"], float]
+    class_weights: bool
+    epochs: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)]
+    batch: Annotated[int, Field(ge=1)]
+    lr: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    augment: tuple[Literal["flip", "rotate90", "brightness"], ...]
+    precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
+    seed: int = 0
+
+
+class Evaluate(_Section):
+    bootstrap: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    baseline: bool = True
+
+
+class Gate(_Section):
+    min_gain: float
+    confidence: Annotated[float, Field(gt=0.5, lt=1)]
+    class_floor: Share
+    scene_floor: Share
+    max_slowdown: Annotated[float, Field(gt=0)]
+    approval: bool = False
+    approval_hours: Annotated[float, Field(gt=0)] = 24
+
+
+class Predict(_Section):
+    window: Annotated[int, Field(ge=32, multiple_of=32)]
+    overlap: Annotated[int, Field(ge=0)]
+    batch: Annotated[int, Field(ge=1)]
+    max_memory: str
+    shard: Annotated[int, Field(ge=1)]
+    polygons: bool = False
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.overlap * 2 > self.window:
+            raise ValueError("overlap may be at most half of the window")
+        return self
+
+
+class Drift(_Section):
+    threshold: Share
+    min_pixels: Annotated[int, Field(ge=1)]
+    min_scenes: Annotated[int, Field(ge=1)]
+    sample: Annotated[int, Field(ge=64)]
+    by: tuple[Literal["season", "zone"], ...]
+    cooldown_days: Annotated[float, Field(ge=0)]
+
+
+class Params(_Section):
+    """Everything that decides what is computed, as one immutable value."""
+
+    project: Slug
+    task: Literal["segmentation"]
+    scenes: Scenes
+    labels: Labels
+    split: Split
+    chips: Chips
+    train: Train
+    evaluate: Evaluate
+    gate: Gate
+    predict: Predict
+    drift: Drift

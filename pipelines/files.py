@@ -1,0 +1,55 @@
+"""Writing so that a killed process leaves either the old file or the new one, and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a path beside ``target`` to write a file or a folder to; rename it over ``target`` at the end.
+
+    On any error the half-written file or folder is removed and ``target`` stays as it was.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    draft = holder / target.name
+    try:
+        yield draft
+        if draft.is_file():
+            with draft.open("rb") as stream:
+                os.fsync(stream.fileno())
+        if target.is_dir() and not target.is_symlink():
+            target.rename(holder / ".former")  # a folder cannot be renamed over a folder that has files
+        draft.rename(target)
+    finally:
+        shutil.rmtree(holder, ignore_errors=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    with replacing(target) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write ``value`` with sorted keys and a final newline, so that equal values give equal bytes."""
+    write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(source: Path) -> Any:
+    return json.loads(Path(source).read_text(encoding="utf-8"))
+
+
+def sha256(source: Path) -> str:
+    """Hex digest of the file's bytes."""
+    with Path(source).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
