@@ -1,0 +1,5 @@
+"""Checks: tables of scenes and of chips against Great Expectations.
+
+In: a data frame with one row a scene or chip, and expectations whose ``description`` says in words what must hold.
+Out: findings as sentences, and Data Docs that a person can read.
+"""
