@@ -1,3 +1,102 @@
+"""Revisions, workspaces and dataset versions: what Airflow starts every other command through."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from pipelines.cli.result import RESULT_FILE, emit
+from pipelines.config import load_params, settings
+from pipelines.files import read_json
+from pipelines.workspace.release import release, released_lock
+from pipelines.workspace.source import pin, resolve
+from pipelines.workspace.stage import reproduce
+from pipelines.workspace.workspace import close_workspace, environment, open_workspace
+
 app = typer.Typer()
+
+Run = Annotated[str, typer.Option(help="Name of the run, and of its workspace.")]
+AtRevision = Annotated[str | None, typer.Option(help="Branch, tag or commit; the watched branch if left out.")]
+LockFile = Annotated[Path | None, typer.Option(help="JSON file with dvc.lock entries of the stages before.")]
+
+
+@app.command("pin")
+def pin_command(config: Annotated[Path | None, typer.Option(help="Overlay of params.yaml.")] = None) -> None:
+    """Make the working tree a commit on a hidden ref, so that a run of it can be named and repeated."""
+    emit(pin(Path(settings().git_remote), config).model_dump())
+
+
+@app.command("at", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def at_command(context: typer.Context, run: Run, revision: AtRevision = None) -> None:
+    """Run another swath command in the run's workspace at a revision: swath at --run R --revision V -- COMMAND..."""
+    commit = resolve(revision)
+    workspace = open_workspace(run, commit)
+    with tempfile.TemporaryDirectory() as scratch:
+        answer = Path(scratch) / "result.json"
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines", *context.args],
+            cwd=workspace,
+            env=environment(commit) | {RESULT_FILE: str(answer)},
+            stdout=sys.stderr,
+        )
+        if done.returncode != 0:
+            sys.exit(done.returncode)
+        emit((read_json(answer) if answer.exists() else {}) | _where(workspace, commit))
+
+
+@app.command("resolve")
+def resolve_command(run: Run, revision: AtRevision = None) -> None:
+    """Find a revision's commit and open the run's workspace there."""
+    commit = resolve(revision)
+    emit(_where(open_workspace(run, commit), commit))
+
+
+@app.command("stage")
+def stage_command(name: str, run: Run, revision: AtRevision = None, lock: LockFile = None) -> None:
+    """Reproduce one stage of dvc.yaml in the run's workspace."""
+    commit = resolve(revision)
+    workspace = open_workspace(run, commit)
+    os.environ.update(environment(commit))
+    released = released_lock(_project(workspace))
+    result = reproduce(workspace, name, json.loads(lock.read_text()) if lock else {}, released)
+    emit(result.model_dump() | _summary(workspace, name) | _where(workspace, commit))
+
+
+@app.command("release")
+def release_command(run: Run, lock: LockFile = None, revision: AtRevision = None) -> None:
+    """Push the run's dataset and commit its dvc.lock on the pipeline's branch."""
+    commit = resolve(revision)
+    workspace = open_workspace(run, commit)
+    os.environ.update(environment(commit))
+    made = release(workspace, run, _project(workspace), commit, json.loads(lock.read_text()) if lock else {})
+    emit(made.model_dump() | {"project": _project(workspace)})
+
+
+@app.command("close")
+def close_command(run: Run) -> None:
+    """Remove the run's workspace."""
+    close_workspace(run)
+    emit({"run": run})
+
+
+def _where(workspace: Path, commit: str) -> dict[str, str]:
+    return {"revision": commit, "project": _project(workspace)}
+
+
+def _project(workspace: Path) -> str:
+    return load_params(workspace / "params.yaml").project
+
+
+def _summary(workspace: Path, stage: str) -> dict[str, object]:
+    """What a person wants to read of the stage beside its hash."""
+    shown = {"split": "data/certificate.json", "evaluate": "data/metrics.json"}
+    if stage not in shown:
+        return {}
+    return {"summary": read_json(workspace / shown[stage])}

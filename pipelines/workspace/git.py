@@ -1,0 +1,39 @@
+"""Calling git, with its own words in the error."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from pipelines.errors import SwathError
+
+AUTHOR = "Swath pipeline"
+EMAIL = "pipeline@swath.invalid"
+
+# The pipeline's commits carry its own name, whoever's account it runs under; the watcher ignores them by it.
+IDENTITY = {
+    "GIT_AUTHOR_NAME": AUTHOR,
+    "GIT_AUTHOR_EMAIL": EMAIL,
+    "GIT_COMMITTER_NAME": AUTHOR,
+    "GIT_COMMITTER_EMAIL": EMAIL,
+}
+
+
+def git(*arguments: str, at: Path, env: dict[str, str] | None = None) -> str:
+    """Run git in ``at`` and return its standard output, stripped. Raises ``SwathError`` with what git said."""
+    done = subprocess.run(
+        ["git", *arguments],
+        cwd=at,
+        env=os.environ | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise SwathError(f"git {' '.join(arguments)} failed in {at}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip()
+
+
+def is_repository(folder: Path) -> bool:
+    """Whether ``folder`` itself is the top of a git work tree, and not merely inside one."""
+    return (folder / ".git").exists()

@@ -1,0 +1,137 @@
+"""Making a dataset version: data to the DVC remote, ``dvc.lock`` in one commit on the pipeline's branch, and a tag."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import SwathError
+from pipelines.workspace.git import git
+from pipelines.workspace.source import mirror, push
+from pipelines.workspace.stage import Lock, add_lock, key, read_lock
+from pipelines.workspace.workspace import close_workspace, open_workspace
+
+log = logging.getLogger(__name__)
+
+TRAINING_STAGES = ("train", "evaluate")
+DATASET_OUTPUT = "data/chips"
+
+
+class Release(BaseModel):
+    """A dataset version. ``changed`` is false where the version before it has the same data and training recipe."""
+
+    model_config = ConfigDict(frozen=True)
+
+    changed: bool
+    revision: str  # the commit that holds dvc.lock
+    source: str  # the commit that was built
+    branch: str
+    tag: str | None
+    dataset: str  # DVC's hash of data/chips
+
+
+def branch_of(project: str) -> str:
+    return f"swath/{project}"
+
+
+def released_lock(project: str) -> Lock:
+    """The entries of ``dvc.lock`` in the project's last version; empty before the first."""
+    bare = mirror()
+    tip = _tip(bare, branch_of(project))
+    return dict(yaml.safe_load(git("show", f"{tip}:dvc.lock", at=bare))["stages"]) if tip else {}
+
+
+def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) -> Release:
+    """Commit the workspace's ``dvc.lock`` on the project's branch and tag it, once for each new version.
+
+    A new commit is made when the data or anything that training depends on differs from the branch's tip; a new
+    tag when the data differ. Called again for the same ``run`` it finds its own commit and gives the same answer.
+    """
+    add_lock(workspace, lock)
+    branch = branch_of(project)
+    dataset = _dataset(workspace)
+    bare = mirror()
+    tip = _tip(bare, branch)
+    if tip:
+        ours = f"Swath-Run: {run}" in git("show", "-s", "--format=%B", tip, at=bare)
+        if ours or _recipe(workspace) == _recipe_at(tip, run):
+            tag = git("tag", "--points-at", tip, "--list", f"dataset/{project}/*", at=bare).split("\n")[0] or None
+            tag = tag or _tag_of(bare, project, dataset)
+            return Release(changed=ours, revision=tip, source=commit, branch=branch, tag=tag, dataset=dataset)
+    _push_run_cache(workspace)
+    made = _commit(bare, workspace, tip, run, commit, dataset)
+    refs = [f"{made}:refs/heads/{branch}"]
+    tag = _tag_of(bare, project, dataset)
+    if tag is None:
+        tag = f"dataset/{project}/v{_next_number(bare, project)}"
+        git("tag", "--annotate", "--force", tag, made, "-m", f"Dataset {dataset}", at=bare)
+        refs.append(f"refs/tags/{tag}:refs/tags/{tag}")
+    push(bare, *refs)
+    git("update-ref", f"refs/heads/{branch}", made, at=bare)
+    return Release(changed=True, revision=made, source=commit, branch=branch, tag=tag, dataset=dataset)
+
+
+def _commit(bare: Path, workspace: Path, tip: str | None, run: str, commit: str, dataset: str) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {"GIT_DIR": str(bare), "GIT_WORK_TREE": str(workspace), "GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        git("read-tree", commit, at=workspace, env=env)
+        git("add", "--force", "dvc.lock", at=workspace, env=env)
+        tree = git("write-tree", at=workspace, env=env)
+        parents = [word for parent in (tip, commit) if parent for word in ("-p", parent)]
+        message = f"Lock dataset {dataset}\n\nSwath-Run: {run}\nSwath-Source: {commit}"
+        return git("commit-tree", tree, *parents, "-m", message, at=workspace, env=env)
+
+
+def _recipe(workspace: Path) -> list[str]:
+    return [key(workspace, stage) for stage in TRAINING_STAGES]
+
+
+def _recipe_at(commit: str, run: str) -> list[str]:
+    name = f"{run}.tip"
+    try:
+        return _recipe(open_workspace(name, commit))
+    finally:
+        close_workspace(name)
+
+
+def _dataset(workspace: Path) -> str:
+    for entry in read_lock(workspace).values():
+        for out in entry.get("outs", []):
+            if out["path"] == DATASET_OUTPUT:
+                return str(out["md5"])
+    raise SwathError(f"dvc.lock in {workspace} has no {DATASET_OUTPUT}; the chip stage must run before the release.")
+
+
+def _tip(bare: Path, branch: str) -> str | None:
+    return git("for-each-ref", "--format=%(objectname)", f"refs/heads/{branch}", at=bare) or None
+
+
+def _tag_of(bare: Path, project: str, dataset: str) -> str | None:
+    listing = git(
+        "for-each-ref", "--format=%(contents:subject) %(refname:short)", f"refs/tags/dataset/{project}", at=bare
+    )
+    return next((line.split(" ")[-1] for line in listing.splitlines() if line.startswith(f"Dataset {dataset} ")), None)
+
+
+def _next_number(bare: Path, project: str) -> int:
+    tags = git("tag", "--list", f"dataset/{project}/v*", at=bare).split()
+    return 1 + max((int(tag.rsplit("/v", 1)[1]) for tag in tags), default=0)
+
+
+def _push_run_cache(workspace: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "push", "--quiet", "--run-cache", DATASET_OUTPUT],
+        cwd=workspace,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise SwathError(f"dvc push failed, so the new version was not committed: {done.stderr.strip()}")

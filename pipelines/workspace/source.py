@@ -1,0 +1,129 @@
+"""The watched repository, mirrored below ``SWATH_HOME``, and revisions in it."""
+
+from __future__ import annotations
+
+import fcntl
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.config import merged_params, settings
+from pipelines.errors import BadData, SwathError
+from pipelines.workspace.git import git, is_repository
+
+PINS = "refs/swath/pins"
+_REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+{PINS}/*:{PINS}/*")
+
+
+class Pin(BaseModel):
+    """A commit that holds what a person was looking at when they started a run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    commit: str
+    edited: bool  # whether it holds edits that are in no commit of theirs
+
+
+def mirror() -> Path:
+    """A bare mirror of the watched repository, brought up to date.
+
+    Where the checkout has no git history (an unpacked archive), the mirror is that history: its one commit is
+    the tree as it stands.
+    """
+    with _mirror_lock() as bare:
+        if not (bare / "HEAD").exists():
+            git("init", "--quiet", "--bare", str(bare), at=bare.parent)
+        remote = settings().git_remote
+        if _has_history(remote):
+            git("fetch", "--quiet", "--prune", remote, *_REFS, at=bare)
+        elif not _branches(bare):
+            commit = _commit_tree(bare, Path(remote), parents=())
+            git("update-ref", f"refs/heads/{settings().git_branch}", commit, at=bare)
+    return bare
+
+
+def push(bare: Path, *refs: str) -> None:
+    """Send ``refs`` of the mirror to the watched repository, all or none. Refused if it moved meanwhile."""
+    if _has_history(settings().git_remote):
+        git("push", "--quiet", "--atomic", settings().git_remote, *refs, at=bare)
+
+
+def resolve(revision: str | None) -> str:
+    """The full hash of ``revision``; of the watched branch's tip if ``None``.
+
+    A branch, tag or hash, as git understands it. Raises ``BadData`` if there is none such.
+    """
+    bare = mirror()
+    asked = revision or settings().git_branch
+    try:
+        return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}", at=bare)
+    except SwathError:
+        branches = ", ".join(_branches(bare)) or "none"
+        raise BadData(
+            f"There is no revision {asked!r} in {settings().git_remote} (branches: {branches}); "
+            "push it, or name another."
+        ) from None
+
+
+def pin(checkout: Path, overlay: Path | None = None) -> Pin:
+    """The working tree of ``checkout`` as a commit, with ``overlay`` laid over its ``params.yaml``.
+
+    Edits and new files count, ignored files do not. Equal trees give the equal commit. Nothing in the checkout
+    changes: the commit is made with an index of its own and kept under a hidden ref.
+    """
+    if is_repository(checkout):
+        store = (
+            checkout / ".git"
+            if (checkout / ".git").is_dir()
+            else Path(git("rev-parse", "--absolute-git-dir", at=checkout))
+        )
+        head = git("rev-parse", "HEAD", at=checkout)
+    else:
+        store = mirror()
+        head = git("rev-parse", settings().git_branch, at=store)
+    text = merged_params(checkout / "params.yaml", overlay) if overlay else None
+    commit = _commit_tree(store, checkout, parents=(head,), params=text)
+    edited = commit != head
+    if edited:
+        git("update-ref", f"{PINS}/{commit}", commit, at=store)
+    return Pin(commit=commit, edited=edited)
+
+
+def _commit_tree(store: Path, tree: Path, parents: tuple[str, ...], params: str | None = None) -> str:
+    with tempfile.TemporaryDirectory() as scratch:
+        env = {"GIT_DIR": str(store), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(Path(scratch) / "index")}
+        if parents:
+            git("read-tree", parents[0], at=tree, env=env)
+        git("add", "--all", ".", at=tree, env=env)
+        if params is not None:
+            (Path(scratch) / "params.yaml").write_text(params, encoding="utf-8")
+            blob = git("hash-object", "-w", str(Path(scratch) / "params.yaml"), at=tree, env=env)
+            git("update-index", "--add", "--cacheinfo", f"100644,{blob},params.yaml", at=tree, env=env)
+        made = git("write-tree", at=tree, env=env)
+        if parents and made == git("rev-parse", f"{parents[0]}^{{tree}}", at=tree, env=env):
+            return parents[0]
+        # The parent's own date, so that the same tree is the same commit whenever it is pinned.
+        date = git("show", "-s", "--format=%cI", parents[0], at=tree, env=env) if parents else "2000-01-01T00:00:00Z"
+        dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
+        above = [word for parent in parents for word in ("-p", parent)]
+        return git("commit-tree", made, *above, "-m", "Pin the working tree for a run", at=tree, env=env | dates)
+
+
+def _has_history(remote: str) -> bool:
+    return not Path(remote).is_dir() or is_repository(Path(remote)) or (Path(remote) / "HEAD").exists()
+
+
+def _branches(bare: Path) -> list[str]:
+    return git("for-each-ref", "--format=%(refname:short)", "refs/heads", at=bare).split()
+
+
+@contextmanager
+def _mirror_lock() -> Iterator[Path]:
+    home = settings().home
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "source.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield home / "source.git"

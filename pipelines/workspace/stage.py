@@ -1,0 +1,157 @@
+"""One DVC stage, reproduced in a workspace as one task."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import BAD_DATA_EXIT, BadData, SwathError
+from pipelines.files import write_text
+from pipelines.workspace.git import git
+
+log = logging.getLogger(__name__)
+
+Lock = dict[str, Any]  # the entries of dvc.lock, by stage
+
+
+class StageResult(BaseModel):
+    """What a stage left behind. ``lock`` holds its own entry and those it was given, for the stage after it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    stage: str
+    reused: bool
+    seconds: float
+    outputs: dict[str, str]  # path: DVC hash
+    lock: Lock
+
+
+def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageResult:
+    """Run ``dvc repro --single-item`` for ``stage``, having brought what it depends on, and push what it made.
+
+    ``lock`` holds the entries of the stages before it in this run, ``released`` those of the last dataset version.
+    An unchanged stage is not run: its outputs come from the workspace, the shared cache or the DVC remote, and are
+    seen to exist before it is called reused; so is a stage that always runs and gave what the last version has.
+    Raises ``BadData`` where the stage's own command did, ``SwathError`` otherwise.
+    """
+    started = monotonic()
+    add_lock(workspace, lock)
+    _bring_dependencies(workspace, stage)
+    said = _dvc(workspace, "repro", "--single-item", stage)
+    after = read_lock(workspace)[stage]
+    outputs = {out["path"]: out["md5"] for out in after.get("outs", [])}
+    if missing := [path for path in outputs if not (workspace / path).exists()]:
+        raise SwathError(
+            f"DVC calls stage {stage} done, yet {', '.join(missing)} is missing in {workspace}; run it again."
+        )
+    _dvc(workspace, "push", stage)
+    always = definition(workspace, stage).get("always_changed", False)
+    unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
+    return StageResult(
+        stage=stage,
+        reused="Running stage" not in said or unchanged,
+        seconds=round(monotonic() - started, 2),
+        outputs=outputs,
+        lock=lock | {stage: after},
+    )
+
+
+def read_lock(workspace: Path) -> Lock:
+    """The entries of ``dvc.lock`` by stage; empty where there is none."""
+    path = workspace / "dvc.lock"
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else None
+    return dict((content or {}).get("stages", {}))
+
+
+def add_lock(workspace: Path, lock: Lock) -> None:
+    """Lay ``lock`` over the workspace's ``dvc.lock``, which is how a stage learns what another machine made."""
+    if lock:
+        merged = {"schema": "2.0", "stages": read_lock(workspace) | lock}
+        write_text(workspace / "dvc.lock", yaml.safe_dump(merged, sort_keys=False))
+
+
+def definition(workspace: Path, stage: str) -> dict[str, Any]:
+    """The stage as ``dvc.yaml`` writes it."""
+    stages = yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    if stage not in stages:
+        raise BadData(f"dvc.yaml has no stage {stage!r}; it has {', '.join(stages)}.")
+    return dict(stages[stage])
+
+
+def key(workspace: Path, stage: str) -> str:
+    """What decides the stage's result: its command, parameters, data and code, as one text to compare.
+
+    Data by DVC hash as far as ``dvc.lock`` tells, code by git's hash of the folder, parameters by value.
+    """
+    wanted = definition(workspace, stage)
+    made = {out["path"]: out["md5"] for entry in read_lock(workspace).values() for out in entry.get("outs", [])}
+    params = yaml.safe_load((workspace / "params.yaml").read_text(encoding="utf-8"))
+    return json.dumps(
+        {
+            "cmd": wanted["cmd"],
+            "params": {name: _value(params, name) for name in wanted.get("params", [])},
+            "deps": {path: made.get(path) or _git_hash(workspace, path) for path in wanted.get("deps", [])},
+        },
+        sort_keys=True,
+    )
+
+
+def _value(params: dict[str, Any], dotted: str) -> Any:
+    value: Any = params
+    for part in dotted.split("."):
+        value = value[part]
+    return value
+
+
+def _git_hash(workspace: Path, path: str) -> str | None:
+    try:
+        return git("rev-parse", "--verify", "--quiet", f"HEAD:{path}", at=workspace)
+    except SwathError:
+        return None
+
+
+def _bring_dependencies(workspace: Path, stage: str) -> None:
+    """Check out what the stage reads: outputs of former stages, and files that people track with DVC."""
+    tracked = [str(p.relative_to(workspace)) for p in sorted(workspace.glob("labels/**/*.dvc"))]
+    producers = {out["path"]: name for name, entry in read_lock(workspace).items() for out in entry.get("outs", [])}
+    wanted = [dep for dep in definition(workspace, stage).get("deps", []) if not (workspace / dep).exists()]
+    targets = sorted({dep for dep in wanted if dep in producers} | set(tracked))
+    # A file inside a folder that a stage made is brought as the folder.
+    inside = {p for dep in wanted for p in producers if dep.startswith(f"{p}/")}
+    targets = sorted(set(targets) | inside)
+    if targets:
+        try:
+            _dvc(workspace, "pull", *targets)
+        except SwathError as error:
+            raise SwathError(
+                f"Stage {stage} needs {', '.join(targets)}, and not all of it is in the DVC remote. "
+                f"If this commit was pushed before its data, run `dvc push` in that checkout; DVC said: {error}"
+            ) from None
+
+
+def _dvc(workspace: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    log.info("dvc %s", " ".join(arguments))
+    running = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines: list[str] = []
+    assert running.stdout is not None
+    for line in running.stdout:
+        lines.append(line.rstrip())
+        if line.strip():
+            log.info("%s", line.rstrip())
+    if running.wait() == 0:
+        return "\n".join(lines)
+    own = next((line.removeprefix("swath: ") for line in reversed(lines) if line.startswith("swath: ")), None)
+    text = own or " ".join(line for line in lines[-3:] if line)
+    # DVC reports the status of the command that failed only in its words.
+    if any(f"exited with {BAD_DATA_EXIT}" in line for line in lines):
+        raise BadData(text)
+    raise SwathError(f"dvc {' '.join(arguments)} failed: {text}")

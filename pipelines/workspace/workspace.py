@@ -1,0 +1,70 @@
+"""Opening and closing the folder in which one run works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from pipelines.config import settings
+from pipelines.errors import BadData
+from pipelines.files import replacing
+from pipelines.workspace.git import git
+from pipelines.workspace.source import mirror
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
+
+
+def open_workspace(run: str, commit: str) -> Path:
+    """The folder of ``run`` with ``commit`` checked out; made if it is not there, left as it is if it is.
+
+    Its DVC cache is shared with the other workspaces of this machine, its DVC remote is the installation's.
+    """
+    folder = _folder(run)
+    if (folder / ".git").exists() and git("rev-parse", "HEAD", at=folder) == commit:
+        return folder
+    with replacing(folder) as draft:
+        git("clone", "--quiet", "--shared", "--no-checkout", str(mirror()), str(draft), at=settings().home)
+        git("checkout", "--quiet", "--detach", commit, at=draft)
+        (draft / ".dvc" / "config.local").write_text(_dvc_config(), encoding="utf-8")
+    return folder
+
+
+def close_workspace(run: str) -> None:
+    shutil.rmtree(_folder(run), ignore_errors=True)
+
+
+def environment(commit: str) -> dict[str, str]:
+    """The environment for commands in a workspace: the same places, this interpreter first on the path."""
+    here = settings()
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "SWATH_HOME": str(here.home),
+        "SWATH_CATALOG": str(here.catalog),
+        "SWATH_PREDICTIONS": str(here.predictions),
+        "SWATH_REPORTS": str(here.reports),
+        "SWATH_GIT_REMOTE": here.git_remote,
+        "SWATH_GIT_BRANCH": here.git_branch,
+        "SWATH_DVC_REMOTE": here.dvc_remote,
+        "SWATH_DVC_CACHE": str(here.dvc_cache),
+        "MLFLOW_TRACKING_URI": here.mlflow_uri,
+        "SWATH_REVISION": commit,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _folder(run: str) -> Path:
+    if not _NAME.fullmatch(run):
+        raise BadData(f"{run!r} is no name for a run; use letters, digits, '-', '_' and '.'.")
+    return settings().home / "workspaces" / run
+
+
+def _dvc_config() -> str:
+    here = settings()
+    return (
+        f"[cache]\n    dir = {here.dvc_cache}\n    type = reflink,hardlink,symlink,copy\n"
+        f"['remote \"swath\"']\n    url = {here.dvc_remote}\n"
+    )
