@@ -1,0 +1,78 @@
+"""Building networks by name, for any number of bands."""
+
+from __future__ import annotations
+
+import segmentation_models_pytorch as smp
+import timm
+from torch import nn
+from torchgeo.models import FCN, FarSeg
+
+from pipelines.config.params import Model
+from pipelines.errors import BadData
+
+_FARSEG_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
+
+
+def build(model: Model, bands: int, classes: int) -> nn.Module:
+    """A network with random weights: float32 ``(n, bands, h, w)`` to logits ``(n, classes, h, w)``.
+
+    Sides must be multiples of 32.
+
+    ``smp`` takes every architecture of segmentation-models-pytorch, on its own encoders, on ``tu-`` and the name of a
+    timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``.
+    Raises ``BadData`` for names that the library does not know.
+    """
+    return _of_smp(model, bands, classes) if model.library == "smp" else _of_torchgeo(model, bands, classes)
+
+
+def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
+    """The convolution that sees the bands, with the name of its module."""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            return name, module
+    raise BadData(f"{type(network).__name__} has no convolution that sees the bands; choose another model.")
+
+
+def _of_smp(model: Model, bands: int, classes: int) -> nn.Module:
+    architectures = smp.MODEL_ARCHITECTURES_MAPPING
+    if model.name.lower() not in architectures:
+        names = ", ".join(sorted(kind.__name__ for kind in architectures.values()))
+        raise BadData(f"train.model.name {model.name!r} is no architecture of smp; choose one of {names}.")
+    own = model.encoder in smp.encoders.get_encoder_names()
+    encoder = model.encoder if own or model.encoder.startswith("tu-") else f"tu-{model.encoder}"
+    if not own and not timm.is_model(encoder.removeprefix("tu-")):
+        raise BadData(
+            f"train.model.encoder {model.encoder!r} is neither an encoder of smp nor of timm; correct the name."
+        )
+    try:
+        network: nn.Module = smp.create_model(
+            model.name, encoder_name=encoder, encoder_weights=None, in_channels=bands, classes=classes
+        )
+    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise BadData(
+            f"smp cannot put {model.name} on the encoder {model.encoder}: {error}. Choose another pair."
+        ) from error
+    return network
+
+
+def _of_torchgeo(model: Model, bands: int, classes: int) -> nn.Module:
+    if model.name == "FCN":
+        if model.encoder != "none":
+            raise BadData(f"torchgeo's FCN has no encoder; set train.model.encoder to none, not {model.encoder!r}.")
+        return FCN(bands, classes)
+    if model.name != "FarSeg":
+        raise BadData(
+            f"train.model.name {model.name!r} is no plain segmentation network of torchgeo; choose FCN or FarSeg."
+        )
+    if model.encoder not in _FARSEG_ENCODERS:
+        raise BadData(
+            f"FarSeg stands on {', '.join(_FARSEG_ENCODERS)}, not on {model.encoder!r}; correct train.model.encoder."
+        )
+    network = FarSeg(model.encoder, classes, backbone_pretrained=False)
+    stem = network.backbone.conv1  # torchvision's, for three bands
+    network.backbone.conv1 = nn.Conv2d(
+        bands, stem.out_channels, stem.kernel_size, stem.stride, stem.padding, bias=False
+    )
+    nn.init.kaiming_normal_(network.backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.backbone.fc = nn.Identity()  # the classifier of images is never used
+    return network
