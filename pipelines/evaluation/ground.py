@@ -1,0 +1,77 @@
+"""The pixels that a split is scored on: which, what they truly are, and a digest that names them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pipelines.config.params import Labels
+from pipelines.dataset.snapshot import Manifest
+from pipelines.errors import BadData
+from pipelines.evaluation.metrics import IGNORE
+from pipelines.labels import burn
+from pipelines.scenes.scene import Scene
+
+PLAN_COLUMNS = ["chip_id", "scene_id", "split", "block_id", "row", "col", "size"]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The part of one scene that is scored, made of chips that do not overlap."""
+
+    scene: Scene
+    chips: pd.DataFrame  # PLAN_COLUMNS
+    truth: NDArray[np.uint8]  # (height, width): class index; IGNORE where unlabelled or outside the chips
+
+    def chip_windows(self) -> Iterator[tuple[str, tuple[slice, slice]]]:
+        """Block and ``(rows, columns)`` of each chip."""
+        for chip in self.chips.itertuples():
+            yield chip.block_id, (slice(chip.row, chip.row + chip.size), slice(chip.col, chip.col + chip.size))
+
+
+def read_plan(path: Path) -> pd.DataFrame:
+    """The chip plan without its geometry, in a fixed order."""
+    plan = pq.read_table(path, columns=PLAN_COLUMNS).to_pandas()
+    return plan.sort_values(["scene_id", "row", "col", "chip_id"]).reset_index(drop=True)
+
+
+def grounds(manifest: Manifest, plan: pd.DataFrame, split: str, labels_dir: Path, labels: Labels) -> Iterator[Ground]:
+    """The ground of ``split`` in each scene that has some, one scene at a time, ordered by id.
+
+    Raises ``BadData`` if the split has no chip at all.
+    """
+    chips = plan[plan["split"] == split]
+    if chips.empty:
+        raise BadData(
+            f"the plan has no {split} chip, so there is nothing to score; change split.fractions or split.seed."
+        )
+    for scene in manifest.scenes:
+        of_scene = chips[chips["scene_id"] == scene.id]
+        if of_scene.empty:
+            continue
+        burned = burn(scene, labels_dir, labels)
+        ground = Ground(scene, of_scene, np.full(burned.shape, IGNORE, np.uint8))
+        for _, window in ground.chip_windows():
+            ground.truth[window] = burned[window]
+        yield ground
+
+
+def digest(manifest: Manifest, plan: pd.DataFrame, classes: list[str]) -> str:
+    """A name for the frozen test: equal only if the test chips, their scenes' bytes, labels and classes are equal."""
+    chips = plan[plan["split"] == "test"]
+    tested = set(chips["scene_id"])
+    content = {
+        "chips": chips.drop(columns="split").values.tolist(),
+        "scenes": [[s.id, s.image_sha256, s.mask_sha256] for s in manifest.scenes if s.id in tested],
+        "labels": sorted(label.sha256 for label in manifest.labels),
+        "classes": classes,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

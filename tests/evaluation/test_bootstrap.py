@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipelines.evaluation.bootstrap import interval, paired_gain
+from pipelines.evaluation.metrics import accuracy, class_scores, miou
+
+OPTIONS = {"resamples": 300, "confidence": 0.9}
+
+
+def blocks(rng: np.random.Generator, count: int, skill: float, spread: float) -> np.ndarray:
+    """Confusion counts of two classes in ``count`` blocks whose accuracy varies around ``skill``."""
+    right = rng.binomial(1000, np.clip(rng.normal(skill, spread, (count, 2)), 0, 1))
+    return np.stack([np.stack([right[:, 0], 1000 - right[:, 0]], 1), np.stack([1000 - right[:, 1], right[:, 1]], 1)], 1)
+
+
+def test_equal_blocks_give_an_interval_without_width():
+    (found,) = interval(np.tile([[8, 2], [1, 9]], (5, 1, 1)), accuracy, **OPTIONS)
+    assert (found.value, found.low, found.high) == (0.85, 0.85, 0.85)
+
+
+def test_each_class_has_an_interval_and_an_absent_one_has_none():
+    counts = np.zeros((4, 3, 3), int)
+    counts[:, :2, :2] = blocks(np.random.default_rng(0), 4, 0.8, 0.1)
+    found = interval(counts, lambda c: class_scores(c).iou, **OPTIONS)
+    assert len(found) == 3
+    assert found[0].low < found[0].value < found[0].high
+    assert found[2].value is None
+
+
+def test_pairing_sees_a_small_gain_that_separate_intervals_hide():
+    champion = blocks(np.random.default_rng(0), 12, 0.7, 0.1)
+    better = champion + 10 * np.array([[1, -1], [-1, 1]])
+    gain = paired_gain(better, champion, miou, **OPTIONS)
+    assert 0 < gain.low < gain.value < gain.high
+    alone = interval(better, miou, **OPTIONS)[0], interval(champion, miou, **OPTIONS)[0]
+    assert alone[0].low < alone[1].value
+
+
+def test_the_gain_over_itself_is_exactly_nothing():
+    counts = blocks(np.random.default_rng(0), 6, 0.7, 0.1)
+    gain = paired_gain(counts, counts, miou, **OPTIONS)
+    assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_blocks_that_do_not_match_are_refused():
+    counts = blocks(np.random.default_rng(0), 6, 0.7, 0.1)
+    with pytest.raises(ValueError, match="differ in shape"):
+        paired_gain(counts, counts[:5], miou, **OPTIONS)
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth_about_as_often_as_they_claim():
+    rng = np.random.default_rng(7)
+    truth = float(accuracy(blocks(rng, 20_000, 0.75, 0.08).sum(0)))
+    hits = 0
+    for _ in range(400):
+        (found,) = interval(blocks(rng, 30, 0.75, 0.08), accuracy, **OPTIONS)
+        hits += found.low <= truth <= found.high
+    assert 0.84 <= hits / 400 <= 0.95
