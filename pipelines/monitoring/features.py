@@ -1,0 +1,91 @@
+"""What is watched: the bands, the spectral indices that they allow, and the map that the model made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.scenes.scene import MaskBit
+
+Columns = dict[str, NDArray]
+"""Name to values ``(pixels,)``: float32 for measures, strings for categories."""
+
+UNUSABLE = np.uint8(MaskBit.NODATA | MaskBit.CLOUD | MaskBit.SHADOW)
+
+CLASS = "map.class"
+CONFIDENCE = "map.confidence"
+ENTROPY = "map.entropy"
+MASK = "scene.mask"
+
+# Sentinel-2 names first, then the words that other sources use.
+_ROLES = {
+    "green": ("b03", "green", "g"),
+    "red": ("b04", "red", "r"),
+    "nir": ("b08", "b8a", "nir", "near_infrared", "n"),
+    "swir1": ("b11", "swir16", "swir1", "swir"),
+    "swir2": ("b12", "swir22", "swir2"),
+}
+_INDICES = {
+    "ndvi": ("nir", "red"),  # Rouse et al. 1974: vegetation
+    "ndwi": ("green", "nir"),  # McFeeters 1996: open water
+    "ndbi": ("swir1", "nir"),  # Zha et al. 2003: built-up and bare ground
+    "nbr": ("nir", "swir2"),  # Key and Benson 2006: burned ground
+}
+
+
+def band_feature(band: str) -> str:
+    """The name under which a band is watched."""
+    return f"band.{band}"
+
+
+def indices(bands: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Normalised differences ``(a - b) / (a + b)`` that ``bands`` allow: name to the positions of a and b."""
+    names = [band.lower() for band in bands]
+    position = {
+        role: names.index(next(alias for alias in aliases if alias in names))
+        for role, aliases in _ROLES.items()
+        if any(alias in names for alias in aliases)
+    }
+    return {
+        f"index.{name}": (position[a], position[b])
+        for name, (a, b) in _INDICES.items()
+        if a in position and b in position
+    }
+
+
+def input_features(bands: Sequence[str], pixels: NDArray[np.float32]) -> Columns:
+    """Bands and indices of ``pixels`` ``(bands, n)``, float32 in physical units. A sum near 0 gives an index of 0."""
+    columns: Columns = {band_feature(band): pixels[i].astype(np.float32) for i, band in enumerate(bands)}
+    for name, (a, b) in indices(bands).items():
+        total = pixels[a] + pixels[b]
+        safe = np.abs(total) > 1e-6
+        ratio = np.divide(pixels[a] - pixels[b], total, out=np.zeros_like(total), where=safe)
+        columns[name] = np.clip(ratio, -1, 1).astype(np.float32)
+    return columns
+
+
+def output_features(classes: Sequence[str], probabilities: NDArray[np.float32]) -> Columns:
+    """Class, confidence and entropy of ``probabilities`` ``(classes, n)``; entropy as a share of its greatest value."""
+    safe = np.clip(probabilities, 1e-12, 1)
+    entropy = -(safe * np.log(safe)).sum(axis=0) / np.log(max(len(classes), 2))
+    return {
+        CLASS: np.asarray(classes, object)[probabilities.argmax(axis=0)],
+        CONFIDENCE: probabilities.max(axis=0).astype(np.float32),
+        ENTROPY: entropy.astype(np.float32),
+    }
+
+
+def mask_feature(mask: NDArray[np.uint8]) -> NDArray[np.object_]:
+    """Mask bits ``(n,)`` as words: usable, nodata, cloud or shadow; the first that holds, in this order from nodata."""
+    bits = np.asarray(mask)
+    words = np.full(bits.shape, "usable", object)
+    for bit, word in ((MaskBit.SHADOW, "shadow"), (MaskBit.CLOUD, "cloud"), (MaskBit.NODATA, "nodata")):
+        words[(bits & bit) > 0] = word
+    return words
+
+
+def watched(columns: Mapping[str, object]) -> list[str]:
+    """Names that count towards the verdict. How cloudy it was says nothing of the model, so the mask does not."""
+    return sorted(name for name in columns if name != MASK)
