@@ -1,0 +1,112 @@
+"""Labels as rasters named like their scenes, on their scenes' own grid."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window
+
+from pipelines.config.params import Labels
+from pipelines.errors import BadData
+from pipelines.scenes.scene import Scene
+
+RASTERS = (".tif", ".tiff", ".png", ".jp2", ".vrt", ".img")
+UNLABELLED = 255
+_EXACT = 0.01  # pixels that a corner may be off before it is worth telling
+
+log = logging.getLogger(__name__)
+
+
+class RasterLabels:
+    """One raster a scene, found by its name."""
+
+    def __init__(self, files: list[Path], labels: Labels) -> None:
+        self.findings: list[str] = []
+        self._labels = labels
+        self._files: dict[str, Path] = {}
+        for file in files:
+            if (other := self._files.setdefault(file.stem, file)) != file:
+                raise BadData(f"{other} and {file} are named like the same scene; keep one of them.")
+
+    def covers(self, scene: Scene) -> bool:
+        matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
+        return matches and scene.id in self._files
+
+    def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
+        """Class indices ``(height, width)`` uint8; values that are no class, nodata included, are 255.
+
+        Raises ``BadData`` if CRS, shape or corners of the raster are not those of the scene. Corners may differ by up to
+        half a pixel, where the nearest pixel is the one at the same row and column.
+        """
+        if scene.id not in self._files:
+            height, width = (window.height, window.width) if window else (scene.height, scene.width)
+            return np.full((int(height), int(width)), UNLABELLED, np.uint8)
+        with _opened(self._files[scene.id]) as raster:
+            self._same_grid(raster, scene)
+            values = raster.read(1, window=window)
+        return self._indices(values)
+
+    def files(self, scenes: list[Scene]) -> list[Path]:
+        return [self._files[scene.id] for scene in scenes if scene.id in self._files]
+
+    def _indices(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        indices = np.full(values.shape, UNLABELLED, np.uint8)
+        for index, each in enumerate(self._labels.classes):
+            indices[values == each.value] = index
+        return indices
+
+    def _same_grid(self, raster: Any, scene: Scene) -> None:
+        name = self._files[scene.id]
+        if (raster.height, raster.width) != (scene.height, scene.width):
+            raise BadData(
+                f"Label raster {name} has {raster.width} x {raster.height} pixels and scene {scene.id} has "
+                f"{scene.width} x {scene.height}; draw the labels on the scene's grid."
+            )
+        if raster.crs is None and raster.transform.is_identity:
+            self._find(f"{name.name} has no georeference; its pixels were taken for those of scene {scene.id}.")
+            return
+        if raster.crs != CRS.from_user_input(scene.crs):
+            raise BadData(
+                f"Label raster {name} is in {raster.crs} and scene {scene.id} in {scene.crs}; reproject the labels to the "
+                "scene's grid with nearest neighbour."
+            )
+        corners = [(0, 0), (scene.width, 0), (0, scene.height), (scene.width, scene.height)]
+        off = max(
+            max(abs(column - c), abs(row - r))
+            for c, r in corners
+            for column, row in [~scene.affine * (raster.transform * (c, r))]
+        )
+        if off > 0.5:
+            raise BadData(
+                f"Label raster {name} (transform {tuple(raster.transform)[:6]}) lies {off:.2f} pixels off scene {scene.id} "
+                f"(transform {scene.transform}); draw the labels on the scene's grid."
+            )
+        if off > _EXACT:
+            self._find(f"{name.name} lies {off:.2f} pixels off scene {scene.id}; the nearest pixels were taken.")
+
+    def _find(self, sentence: str) -> None:
+        if sentence not in self.findings:
+            log.warning(sentence)
+            self.findings.append(sentence)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)  # told as a finding
+            with rasterio.open(file) as raster:
+                yield raster
+    except RasterioError as error:
+        raise BadData(f"Label raster {file} cannot be read ({error}); repair it or export it again.") from error

@@ -1,0 +1,63 @@
+"""Labels from wherever they come, on a scene's exact grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from pipelines.config.params import Labels
+from pipelines.errors import BadData
+from pipelines.labels.raster import RASTERS, RasterLabels
+from pipelines.labels.vector import VECTORS, VectorLabels
+from pipelines.scenes.scene import Scene
+
+
+class LabelSource(Protocol):
+    """Labels of many scenes. ``findings`` are sentences about what was repaired or left out."""
+
+    findings: list[str]
+
+    def covers(self, scene: Scene) -> bool:
+        """Whether there may be labels for ``scene``; a cheap test, before any pixel is read."""
+
+    def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
+        """Class indices ``(height, width)`` of the window, or of the whole scene; 255 is unlabelled."""
+
+    def files(self, scenes: list[Scene]) -> list[Path]:
+        """The files that hold the labels of ``scenes``."""
+
+
+def open_labels(place: Path, labels: Labels) -> LabelSource:
+    """Labels in a vector file, in a folder of vector files, or in a folder of rasters named like their scenes.
+
+    Raises ``BadData`` if ``place`` is none of these.
+    """
+    place = Path(place)
+    if place.is_file() and place.suffix.lower() in VECTORS:
+        return VectorLabels([place], labels)
+    if place.is_dir():
+        files = sorted(f for f in place.rglob("*") if f.is_file() and not f.name.startswith("."))
+        vectors = [f for f in files if f.suffix.lower() in VECTORS]
+        rasters = [f for f in files if f.suffix.lower() in RASTERS]
+        if vectors and rasters:
+            raise BadData(f"{place} holds both vector files and rasters; keep one kind of labels in it.")
+        if vectors:
+            return VectorLabels(vectors, labels)
+        if rasters:
+            return RasterLabels(rasters, labels)
+    raise BadData(
+        f"labels.source {place} is neither a vector file ({' '.join(VECTORS)}) nor a folder with such files or with "
+        f"rasters ({' '.join(RASTERS)}) named like their scenes; correct it in params.yaml, or run `dvc pull`."
+    )
+
+
+def burn(scene: Scene, labels_dir: Path, labels: Labels, window: Window | None = None) -> NDArray[np.uint8]:
+    """Class index ``(height, width)`` uint8 on the scene's exact grid, 255 where unlabelled.
+
+    Indices follow the order of ``labels.classes``. Raises ``BadData`` if the labels do not fit the scene.
+    """
+    return open_labels(labels_dir, labels).burn(scene, window)

@@ -1,0 +1,160 @@
+"""Labels drawn as shapes: a pixel has the class of the shape that its centre lies in."""
+
+from __future__ import annotations
+
+import logging
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from rasterio.features import rasterize
+from rasterio.windows import Window
+
+from pipelines.config.params import Labels
+from pipelines.errors import BadData
+from pipelines.scenes.scene import Scene
+
+VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet")
+UNLABELLED = 255
+_SIDECARS = (".shx", ".dbf", ".prj", ".cpg")
+
+log = logging.getLogger(__name__)
+
+
+class VectorLabels:
+    """Shapes of one or more files, in one table."""
+
+    def __init__(self, files: list[Path], labels: Labels) -> None:
+        self.findings: list[str] = []
+        self._paths = files
+        self._labels = labels
+        self._background = UNLABELLED
+        if labels.background is not None:
+            self._background = [c.name for c in labels.classes].index(labels.background)
+        parts = [self._prepare(file) for file in files]
+        crs = parts[0].crs
+        joined = pd.concat([p.to_crs(crs) for p in parts], ignore_index=True)
+        self._shapes = gpd.GeoDataFrame(joined, geometry="geometry", crs=crs)
+        if self._shapes.empty:
+            raise BadData(f"No usable shape is left of {_names(files)}; look at the findings above and repair the file.")
+        self._projected: dict[str, tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]] = {}
+
+    def covers(self, scene: Scene) -> bool:
+        """True where a shape meets the scene's bounds; with a background and ``labels.match``, wherever it matches."""
+        if self._labels.match is not None and not fnmatchcase(scene.id, self._labels.match):
+            return False
+        if self._labels.match is not None and self._labels.background is not None:
+            return True
+        _, _, tree = self._in(scene.crs)
+        return len(tree.query(_ground(scene, _whole(scene)))) > 0
+
+    def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
+        """Class indices ``(height, width)`` uint8 by pixel centre; later shapes lie over earlier ones."""
+        window = window or _whole(scene)
+        shape = (int(window.height), int(window.width))
+        geometries, classes, tree = self._in(scene.crs)
+        here = np.sort(tree.query(_ground(scene, window)))
+        if not len(here):
+            return np.full(shape, self._background, np.uint8)
+        transform = scene.affine * scene.affine.translation(window.col_off, window.row_off)
+        burned: NDArray[np.uint8] = rasterize(
+            zip(geometries[here], classes[here].tolist(), strict=True),
+            out_shape=shape,
+            transform=transform,
+            fill=self._background,
+            dtype="uint8",
+        )
+        return burned
+
+    def files(self, scenes: list[Scene]) -> list[Path]:
+        sidecars = [f.with_suffix(s) for f in self._paths if f.suffix.lower() == ".shp" for s in _SIDECARS]
+        return self._paths + [s for s in sidecars if s.exists()]
+
+    def _prepare(self, file: Path) -> gpd.GeoDataFrame:
+        """Columns geometry and ``class`` (index); broken geometries repaired, empty ones and unknown classes dropped."""
+        frame = _read(file)
+        if frame.crs is None:
+            raise BadData(f"{file} states no coordinate reference system; assign one (for a shapefile, add its .prj).")
+        empty = (frame.geometry.isna() | frame.geometry.is_empty).to_numpy()
+        if empty.any():
+            self._find(f"{file.name}: {empty.sum()} shape(s) without geometry were left out.")
+            frame = frame[~empty]
+        broken = ~frame.geometry.is_valid.to_numpy()
+        if broken.any():
+            self._find(f"{file.name}: {broken.sum()} invalid geometry(ies) were repaired; check them against the image.")
+        geometry = shapely.make_valid(frame.geometry.to_numpy()) if broken.any() else frame.geometry.to_numpy()
+        flat = shapely.area(geometry) == 0
+        if flat.any():
+            self._find(f"{file.name}: {flat.sum()} shape(s) have no area and were left out.")
+        prepared = gpd.GeoDataFrame({"class": self._classes(frame, file)}, geometry=list(geometry), crs=frame.crs)
+        return prepared[~flat & (prepared["class"] != UNLABELLED).to_numpy()].reset_index(drop=True)
+
+    def _classes(self, frame: gpd.GeoDataFrame, file: Path) -> NDArray[np.uint8]:
+        classes, field = self._labels.classes, self._labels.field
+        if field is None:
+            return np.ones(len(frame), np.uint8)
+        if field not in frame:
+            raise BadData(
+                f"{file} has no attribute {field!r}, only {sorted(set(frame.columns) - {'geometry'})}; correct labels.field."
+            )
+        index = {c.name.casefold(): i for i, c in enumerate(classes)} | {str(c.value): i for i, c in enumerate(classes)}
+        keys = frame[field].map(_key)
+        found = keys.map(index)
+        if found.isna().all() and len(frame):
+            raise BadData(
+                f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}."
+            )
+        if unknown := sorted(set(keys[found.isna()])):
+            self._find(f"{file.name}: {found.isna().sum()} shape(s) of {unknown[:12]} are none of labels.classes; left out.")
+        return np.asarray(found.fillna(UNLABELLED).to_numpy(np.uint8))
+
+    def _in(self, crs: str) -> tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]:
+        if crs not in self._projected:
+            projected = self._shapes.to_crs(crs).geometry.to_numpy()
+            usable = np.isfinite(shapely.bounds(projected)).all(axis=1)  # far away from a projection's zone there is no ground
+            projected, classes = projected[usable], self._shapes["class"].to_numpy(np.uint8)[usable]
+            self._projected[crs] = (projected, classes, shapely.STRtree(projected))
+        return self._projected[crs]
+
+    def _find(self, sentence: str) -> None:
+        log.warning(sentence)
+        self.findings.append(sentence)
+
+
+def _read(file: Path) -> gpd.GeoDataFrame:
+    if file.suffix.lower() == ".parquet":
+        return gpd.read_parquet(file)
+    try:
+        try:
+            return pyogrio.read_dataframe(file)
+        except (LookupError, UnicodeDecodeError):  # a .cpg with a name that Python does not know, or with the wrong one
+            return pyogrio.read_dataframe(file, encoding="ISO-8859-1")
+    except Exception as error:  # pyogrio has no common base class below Exception
+        raise BadData(f"{file} cannot be read as vector labels ({error}); repair it or export it again.") from error
+
+
+def _key(value: Any) -> str:
+    """The spelling under which a class is looked up: 3, 3.0 and "3" are one; case does not count."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value).strip().casefold()
+
+
+def _whole(scene: Scene) -> Window:
+    return Window(0, 0, scene.width, scene.height)
+
+
+def _ground(scene: Scene, window: Window) -> shapely.Polygon:
+    left, top = window.col_off, window.row_off
+    right, bottom = left + window.width, top + window.height
+    return shapely.Polygon([scene.affine * c for c in ((left, top), (right, top), (right, bottom), (left, bottom))])
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(file.name for file in files)
