@@ -134,7 +134,7 @@ class Curves:
 
 
 def curves(histogram: Counts) -> Curves:
-    """One-against-the-rest curves from counts of ``score_histogram``: each class is claimed from a threshold upwards."""
+    """One-against-the-rest curves from counts of ``score_histogram``: a class is claimed from a threshold upwards."""
     claimed = np.cumsum(histogram[:, :, ::-1], axis=-1).astype(np.float64)
     false, true = claimed[:, 0], claimed[:, 1]
     with np.errstate(invalid="ignore", divide="ignore"):
