@@ -1,0 +1,144 @@
+"""What the model was trained on, by season and zone: a folder of profiles that travels with the model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import BadData
+from pipelines.files import read_json, replacing, write_json
+from pipelines.monitoring.distance import LEAST_SCENES, spread
+from pipelines.monitoring.features import MASK, Columns
+from pipelines.monitoring.profile import Facts, Profile, SceneProfile, logged, merged, merged_facts, read_profile
+from pipelines.monitoring.whylogs_compat import SKETCH
+
+INDEX = "index.json"
+
+
+class Entry(BaseModel):
+    """One profile of a reference; ``season`` and ``zone`` are ``None`` where it holds for any."""
+
+    model_config = ConfigDict(frozen=True)
+
+    file: str
+    season: str | None
+    zone: str | None
+    scenes: int
+    pixels: int
+    spread: dict[str, float]  # by feature, how far a scene of this group lies from its others; may be empty
+
+
+class Match(BaseModel):
+    """The reference for a scene, and what it shares with it: season and zone, season, zone, or nothing."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    profile: Profile
+    spread: dict[str, float]
+    shared: tuple[str, ...]
+    exact: bool  # all that the reference is divided by
+
+
+def write_reference(folder: Path, samples: Iterable[tuple[Facts, Columns]], by: Sequence[str]) -> list[Entry]:
+    """Write one profile for each group of scenes that agree in ``by``, and one for all, with an ``index.json``.
+
+    ``samples`` holds one entry a scene: its facts and its features, as ``SceneProfile.facts()`` and ``.columns()``
+    give them. A profile keeps at most ``SKETCH`` pixels, taken evenly from its scenes, so that the same samples
+    give the same bytes. Raises ``BadData`` where no scene has a usable pixel.
+    """
+    usable = sorted(((f, c) for f, c in samples if f.pixels), key=lambda sample: sample[0].scene or "")
+    if not usable:
+        raise BadData("No scene has a usable pixel, so there is nothing to compare later scenes with; check the masks.")
+    groups: dict[tuple[str | None, str | None], list[tuple[Facts, Columns]]] = defaultdict(list)
+    for facts, columns in usable:
+        groups[group_key(facts, by)].append((facts, columns))
+    groups.setdefault((None, None), usable)
+    with replacing(Path(folder)) as draft:
+        draft.mkdir()
+        entries = [_write_group(draft, key, groups[key]) for key in sorted(groups, key=str)]
+        write_json(draft / INDEX, {"by": list(by), "profiles": [entry.model_dump() for entry in entries]})
+    return entries
+
+
+def write_outputs_reference(folder: Path, observers: Iterable[SceneProfile], by: Sequence[str]) -> list[Entry]:
+    """``write_reference`` of what was observed while scenes were mapped."""
+    return write_reference(folder, [(o.facts(), o.columns()) for o in observers], by)
+
+
+def group_key(facts: Facts, by: Sequence[str]) -> tuple[str | None, str | None]:
+    """The season and zone that a profile is grouped under; ``None`` for what ``by`` leaves out."""
+    return (facts.season if "season" in by else None, facts.zone if "zone" in by else None)
+
+
+def group_name(key: tuple[str | None, str | None]) -> str:
+    """A file name and a title for a group: ``winter-21S``, or ``all``."""
+    return "-".join(part for part in key if part) or "all"
+
+
+def _write_group(folder: Path, key: tuple[str | None, str | None], samples: Sequence[tuple[Facts, Columns]]) -> Entry:
+    facts = merged_facts([f for f, _ in samples])
+    columns = [c for _, c in samples]
+    together = {name: _thinned([c[name] for c in columns]) for name in columns[0] if name != MASK}
+    pixels = min(len(values) for values in together.values())
+    name = f"{group_name(key)}.bin"
+    logged(together, facts.model_copy(update={"pixels": pixels})).write(folder / name)
+    return Entry(
+        file=name, season=key[0], zone=key[1], scenes=facts.scenes, pixels=pixels, spread=_rounded(spread(columns))
+    )
+
+
+def _thinned(parts: Sequence[np.ndarray]) -> np.ndarray:
+    together = np.concatenate(parts)
+    return together[:: -(-len(together) // SKETCH)]
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 6) for name, value in values.items()}
+
+
+class Reference:
+    """A folder that ``write_reference`` wrote. Raises ``BadData`` where it has no index."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / INDEX).exists():
+            raise BadData(f"{self.folder} has no {INDEX}, so it is no reference; train the model again to make one.")
+        content = read_json(self.folder / INDEX)
+        self.by: tuple[str, ...] = tuple(content["by"])
+        self.entries = [Entry.model_validate(entry) for entry in content["profiles"]]
+        self._profiles: dict[str, Profile] = {}
+
+    def match(self, facts: Facts) -> Match:
+        """The nearest reference: of the same season and zone, else of the season, else of the zone, else of all."""
+        wanted = {name: getattr(facts, name) for name in self.by}
+        for shared in (self.by, *((name,) for name in self.by if len(self.by) > 1)):
+            found = [e for e in self._groups if all(getattr(e, name) == wanted[name] for name in shared)]
+            if shared and found:
+                own = found[0].spread if len(found) == 1 and found[0].scenes >= LEAST_SCENES else {}
+                return Match(
+                    profile=self._merged(found), spread=own or self._usual, shared=shared, exact=shared == self.by
+                )
+        whole = [e for e in self.entries if e.season is None and e.zone is None]
+        return Match(profile=self._merged(whole), spread=self._usual, shared=(), exact=not self.by)
+
+    @property
+    def _groups(self) -> list[Entry]:
+        return [e for e in self.entries if not self.by or e.season or e.zone]
+
+    @cached_property
+    def _usual(self) -> dict[str, float]:
+        """For a group with too few scenes of its own: the greatest spread of any group, else that of all scenes."""
+        known = [e.spread for e in self._groups if e.spread] or [e.spread for e in self.entries if e.spread]
+        return {name: max(s.get(name, 0.0) for s in known) for name in sorted(set().union(*known))} if known else {}
+
+    def _merged(self, entries: Sequence[Entry]) -> Profile:
+        for entry in entries:
+            if entry.file not in self._profiles:
+                self._profiles[entry.file] = read_profile(self.folder / entry.file)
+        parts = [self._profiles[entry.file] for entry in entries]
+        return parts[0] if len(parts) == 1 else merged(parts)
