@@ -1,0 +1,87 @@
+"""What a model asks of its input and promises of its output: ``bundle.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.config.params import LabelClass, Model
+from pipelines.dataset.statistics import Statistics
+from pipelines.errors import BadData
+from pipelines.files import read_json, sha256, write_json
+from pipelines.lineage.revision import Revision
+from pipelines.scenes.scene import Band
+
+CONTRACT = "bundle.json"
+PT2 = "model.pt2"
+ONNX = "model.onnx"
+WEIGHTS = "weights.safetensors"
+MLM = "mlm.json"
+CARD = "card.md"
+BLOCKS = "blocks.parquet"
+REFERENCE = "reference"
+
+
+class Contract(BaseModel):
+    """``bundle.json`` of a bundle folder. Physical units are those of ``bands``; classes are in order of their index."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: str
+    task: Literal["segmentation"]
+    model: Model
+    bands: tuple[Band, ...]  # in the order in which the graph takes them; scale and offset for pixels without tags
+    dtype: str  # of the pixels that scale and offset turn into physical units
+    nodata: float | Literal["nan"] | None
+    statistics: Statistics  # of the train split, physical units
+    resolution: tuple[float, float]  # metres on the ground, smallest and largest of the training chips
+    classes: tuple[LabelClass, ...]
+    temperature: float  # probabilities are softmax(logits / temperature)
+    window: int  # pixels; sides that the graph takes are multiples of 32
+    overlap: int  # pixels
+    batch: int
+    activation_bytes: int  # that the graph holds at once, for each pixel of a batch
+    metrics: dict[str, Any]  # data/metrics.json
+    revision: Revision
+    files: dict[str, str]  # path below the bundle folder: sha256
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def means(self) -> NDArray[np.float32]:
+        """``(bands,)``: what masked pixels are set to."""
+        return self.statistics.means
+
+
+def write_contract(folder: Path, contract: Contract) -> None:
+    write_json(folder / CONTRACT, contract.model_dump(mode="json"))
+
+
+def checksums(folder: Path) -> dict[str, str]:
+    """Path and sha256 of every file below ``folder`` but the contract, sorted."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {name: sha256(path) for path in files if (name := path.relative_to(folder).as_posix()) != CONTRACT}
+
+
+def read_contract(folder: Path) -> Contract:
+    """The contract of the bundle in ``folder``. Raises ``BadData`` where there is none or files are not as it says."""
+    path = Path(folder) / CONTRACT
+    if not path.is_file():
+        raise BadData(f"{folder} is no model bundle: it has no {CONTRACT}. Name a folder that `swath bundle` wrote.")
+    try:
+        contract = Contract.model_validate(read_json(path))
+    except (ValidationError, ValueError) as error:
+        raise BadData(f"{path} is not a contract that this version of swath reads: {error}") from None
+    for name, digest in contract.files.items():
+        if (file := folder / name).resolve().is_relative_to(folder.resolve()) and file.is_file():
+            if sha256(file) == digest:
+                continue
+            raise BadData(f"{file} is not the file that was bundled (its sha256 differs); fetch the bundle again.")
+        raise BadData(f"{folder} lacks {name}, which its contract lists; fetch the bundle again.")
+    return contract

@@ -1,0 +1,104 @@
+"""The network as graphs that need none of its code: ``torch.export``'s pt2 and ONNX."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from pipelines.bundle.contract import ONNX, PT2
+from pipelines.errors import SwathError
+
+INPUT, OUTPUT = "pixels", "logits"
+TOLERANCE = 1e-3  # absolute, of logits: ONNX Runtime adds up in another order
+
+_FREE = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
+
+
+def export(module: nn.Module, bands: int, folder: Path) -> int:
+    """Write ``model.pt2`` and ``model.onnx`` with free batch, height and width; return ``activation_bytes``.
+
+    ``module`` takes float32 ``(n, bands, h, w)`` and returns logits ``(n, classes, h, w)``; sides are multiples of 32.
+    Raises ``SwathError`` if a graph, at sizes that it was not traced at, disagrees with the module.
+    """
+    module = module.eval()
+    example = torch.zeros(2, bands, 128, 96)  # sizes that differ, so that none is taken for another
+    with torch.no_grad():
+        program = torch.export.export(module, (example,), dynamic_shapes=_FREE)
+        held = activation_bytes(program) // (2 * 128 * 96)
+        torch.onnx.export(
+            module,
+            (example,),
+            str(folder / ONNX),
+            dynamo=True,
+            dynamic_shapes=_FREE,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            external_data=False,
+            verbose=False,
+        )
+        program.example_inputs = None  # they would be the one pickle in the archive
+        torch.export.save(program, folder / PT2)
+    _check(module, bands, folder)
+    return held
+
+
+def load_pt2(path: Path) -> nn.Module:
+    """The exported graph as a module. Raises ``SwathError`` rather than unpickle anything."""
+    if pickled := pickles(path):
+        raise SwathError(f"{path} holds pickled data ({', '.join(pickled)}); load only bundles that swath has made.")
+    # A side of 32 is one cell at the deepest level, which tracing guards against though the graph is right for it.
+    return cast(nn.Module, torch.export.load(path).module(check_guards=False))
+
+
+def pickles(path: Path) -> list[str]:
+    """Members of a pt2 archive that loading would unpickle."""
+    with zipfile.ZipFile(path) as archive:
+        found = []
+        for member in archive.infolist():
+            with archive.open(member) as stream:
+                head = stream.read(4)
+            raw = "/data/weights/weight_" in member.filename or "/data/constants/tensor_" in member.filename
+            if not raw and (head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or head == b"PK\x03\x04"):
+                found.append(member.filename)
+            elif member.filename.endswith("_config.json") and b'"use_pickle": true' in archive.read(member):
+                found.append(member.filename)
+        return found
+
+
+def activation_bytes(program: ExportedProgram) -> int:
+    """Most bytes of results that are alive at once when the graph runs in order at its example's size."""
+    nodes = list(program.graph.nodes)
+    last_use = {node: max((nodes.index(user) for user in node.users), default=0) for node in nodes}
+    alive: dict[object, int] = {}
+    most = 0
+    for i, node in enumerate(nodes):
+        value = node.meta.get("val")
+        if node.op == "call_function" and isinstance(value, Tensor):
+            alive[node] = int(np.prod([int(side) for side in value.shape])) * value.element_size()
+        most = max(most, sum(alive.values()))
+        alive = {other: size for other, size in alive.items() if last_use[other] > i}  # type: ignore[index]
+    return most
+
+
+def _check(module: nn.Module, bands: int, folder: Path) -> None:
+    session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
+    graph = load_pt2(folder / PT2)
+    random = torch.Generator().manual_seed(0)
+    for shape in ((1, bands, 64, 160), (3, bands, 96, 64)):
+        pixels = torch.randn(shape, generator=random)
+        with torch.no_grad():
+            truth = module(pixels).numpy()
+            answers = {PT2: graph(pixels).numpy(), ONNX: session.run([OUTPUT], {INPUT: pixels.numpy()})[0]}
+        for name, answer in answers.items():
+            if answer.shape != truth.shape or not np.allclose(answer, truth, rtol=1e-3, atol=TOLERANCE):
+                raise SwathError(
+                    f"{name} differs from the trained network by up to {np.abs(answer - truth).max():.2g} at shape "
+                    f"{shape}; this architecture cannot be exported with free sizes. Choose another train.model."
+                )
