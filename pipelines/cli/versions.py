@@ -15,16 +15,19 @@ import typer
 from pipelines.cli.result import RESULT_FILE, emit
 from pipelines.config import load_params, settings
 from pipelines.files import read_json
-from pipelines.workspace.release import release, released_lock
+from pipelines.lineage.revision import revision
+from pipelines.workspace.release import release, released_lock, released_revision
 from pipelines.workspace.source import pin, resolve
-from pipelines.workspace.stage import reproduce
+from pipelines.workspace.stage import LOCK, add_lock, bring, reproduce
+from pipelines.workspace.upkeep import remove_stale
 from pipelines.workspace.workspace import close_workspace, environment, open_workspace
 
 app = typer.Typer()
 
 Run = Annotated[str, typer.Option(help="Name of the run, and of its workspace.")]
 AtRevision = Annotated[str | None, typer.Option(help="Branch, tag or commit; the watched branch if left out.")]
-LockFile = Annotated[Path | None, typer.Option(help="JSON file with dvc.lock entries of the stages before.")]
+LockEntries = Annotated[str, typer.Option(envvar=LOCK, help="JSON: dvc.lock entries of the run's stages so far.")]
+Needs = Annotated[list[str] | None, typer.Option(help="Output of a stage that the command reads; may be repeated.")]
 
 
 @app.command("pin")
@@ -34,10 +37,19 @@ def pin_command(config: Annotated[Path | None, typer.Option(help="Overlay of par
 
 
 @app.command("at", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def at_command(context: typer.Context, run: Run, revision: AtRevision = None) -> None:
+def at_command(
+    context: typer.Context,
+    run: Run,
+    revision: AtRevision = None,
+    released: Annotated[bool, typer.Option("--released", help="Its dataset version, not the revision itself.")] = False,
+    need: Needs = None,
+    lock: LockEntries = "{}",
+) -> None:
     """Run another swath command in the run's workspace at a revision: swath at --run R --revision V -- COMMAND..."""
-    commit = resolve(revision)
+    commit = released_revision(revision) if released else resolve(revision)
     workspace = open_workspace(run, commit)
+    add_lock(workspace, json.loads(lock))
+    bring(workspace, need or [])
     with tempfile.TemporaryDirectory() as scratch:
         answer = Path(scratch) / "result.json"
         done = subprocess.run(
@@ -51,32 +63,37 @@ def at_command(context: typer.Context, run: Run, revision: AtRevision = None) ->
         emit((read_json(answer) if answer.exists() else {}) | _where(workspace, commit))
 
 
-@app.command("resolve")
-def resolve_command(run: Run, revision: AtRevision = None) -> None:
-    """Find a revision's commit and open the run's workspace there."""
-    commit = resolve(revision)
-    emit(_where(open_workspace(run, commit), commit))
+@app.command("revision")
+def revision_command() -> None:
+    """Say which commit this folder is at."""
+    emit({"commit": revision().commit, "dataset": revision().dataset})
 
 
 @app.command("stage")
-def stage_command(name: str, run: Run, revision: AtRevision = None, lock: LockFile = None) -> None:
+def stage_command(name: str, run: Run, revision: AtRevision = None, lock: LockEntries = "{}") -> None:
     """Reproduce one stage of dvc.yaml in the run's workspace."""
     commit = resolve(revision)
     workspace = open_workspace(run, commit)
     os.environ.update(environment(commit))
     released = released_lock(_project(workspace))
-    result = reproduce(workspace, name, json.loads(lock.read_text()) if lock else {}, released)
+    result = reproduce(workspace, name, json.loads(lock), released)
     emit(result.model_dump() | _summary(workspace, name) | _where(workspace, commit))
 
 
 @app.command("release")
-def release_command(run: Run, lock: LockFile = None, revision: AtRevision = None) -> None:
+def release_command(run: Run, lock: LockEntries = "{}", revision: AtRevision = None) -> None:
     """Push the run's dataset and commit its dvc.lock on the pipeline's branch."""
     commit = resolve(revision)
     workspace = open_workspace(run, commit)
     os.environ.update(environment(commit))
-    made = release(workspace, run, _project(workspace), commit, json.loads(lock.read_text()) if lock else {})
+    made = release(workspace, run, _project(workspace), commit, json.loads(lock))
     emit(made.model_dump() | {"project": _project(workspace)})
+
+
+@app.command("maintain")
+def maintain_command(days: Annotated[int, typer.Option(help="Age of what may go.")] = 30) -> None:
+    """Remove workspaces, staging folders, notices and cached bundles that nothing has touched for a while."""
+    emit({"removed": remove_stale(days)})
 
 
 @app.command("close")

@@ -12,9 +12,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.errors import SwathError
+from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import git
-from pipelines.workspace.source import mirror, push
+from pipelines.workspace.source import mirror, push, resolve
 from pipelines.workspace.stage import Lock, add_lock, key, read_lock
 from pipelines.workspace.workspace import close_workspace, open_workspace
 
@@ -46,6 +46,27 @@ def released_lock(project: str) -> Lock:
     bare = mirror()
     tip = _tip(bare, branch_of(project))
     return dict(yaml.safe_load(git("show", f"{tip}:dvc.lock", at=bare))["stages"]) if tip else {}
+
+
+def released_revision(revision: str | None) -> str:
+    """The commit whose ``dvc.lock`` holds the dataset of ``revision`` (of the watched branch if ``None``).
+
+    The revision itself where it has such a lock; else the version that was built from it; else the project's newest,
+    which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build.
+    """
+    commit = resolve(revision)
+    bare = mirror()
+    if f"path: {DATASET_OUTPUT}\n" in _file_at(bare, commit, "dvc.lock"):
+        return commit
+    project = yaml.safe_load(_file_at(bare, commit, "params.yaml"))["project"]
+    branch = branch_of(project)
+    tip = _tip(bare, branch)
+    if tip is None:
+        raise BadData(f"Project {project!r} has no dataset version yet; run build_dataset for {commit[:12]} first.")
+    built = git(
+        "log", "--first-parent", "--format=%H", "--fixed-strings", f"--grep=Swath-Source: {commit}", tip, at=bare
+    )
+    return built.split("\n")[0] or tip
 
 
 def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) -> Release:
@@ -107,6 +128,11 @@ def _dataset(workspace: Path) -> str:
             if out["path"] == DATASET_OUTPUT:
                 return str(out["md5"])
     raise SwathError(f"dvc.lock in {workspace} has no {DATASET_OUTPUT}; the chip stage must run before the release.")
+
+
+def _file_at(bare: Path, commit: str, path: str) -> str:
+    listed = git("ls-tree", "--name-only", commit, path, at=bare)
+    return git("show", f"{commit}:{path}", at=bare) if listed else ""
 
 
 def _tip(bare: Path, branch: str) -> str | None:

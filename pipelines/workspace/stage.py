@@ -19,6 +19,8 @@ from pipelines.workspace.git import git
 
 log = logging.getLogger(__name__)
 
+LOCK = "SWATH_LOCK"  # environment variable with entries of dvc.lock, as JSON
+
 Lock = dict[str, Any]  # the entries of dvc.lock, by stage
 
 
@@ -44,7 +46,7 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
     """
     started = monotonic()
     add_lock(workspace, lock)
-    _bring_dependencies(workspace, stage)
+    bring(workspace, definition(workspace, stage).get("deps", []))
     said = _dvc(workspace, "repro", "--single-item", stage)
     after = read_lock(workspace)[stage]
     outputs = {out["path"]: out["md5"] for out in after.get("outs", [])}
@@ -52,7 +54,7 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
         raise SwathError(
             f"DVC calls stage {stage} done, yet {', '.join(missing)} is missing in {workspace}; run it again."
         )
-    _dvc(workspace, "push", stage)
+    _dvc(workspace, "push", "--quiet", stage)
     always = definition(workspace, stage).get("always_changed", False)
     unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
     return StageResult(
@@ -118,23 +120,24 @@ def _git_hash(workspace: Path, path: str) -> str | None:
         return None
 
 
-def _bring_dependencies(workspace: Path, stage: str) -> None:
-    """Check out what the stage reads: outputs of former stages, and files that people track with DVC."""
-    tracked = [str(p.relative_to(workspace)) for p in sorted(workspace.glob("labels/**/*.dvc"))]
-    producers = {out["path"]: name for name, entry in read_lock(workspace).items() for out in entry.get("outs", [])}
-    wanted = [dep for dep in definition(workspace, stage).get("deps", []) if not (workspace / dep).exists()]
-    targets = sorted({dep for dep in wanted if dep in producers} | set(tracked))
-    # A file inside a folder that a stage made is brought as the folder.
-    inside = {p for dep in wanted for p in producers if dep.startswith(f"{p}/")}
-    targets = sorted(set(targets) | inside)
-    if targets:
-        try:
-            _dvc(workspace, "pull", *targets)
-        except SwathError as error:
-            raise SwathError(
-                f"Stage {stage} needs {', '.join(targets)}, and not all of it is in the DVC remote. "
-                f"If this commit was pushed before its data, run `dvc push` in that checkout; DVC said: {error}"
-            ) from None
+def bring(workspace: Path, paths: list[str]) -> None:
+    """Have ``paths``, outputs of locked stages or files inside of them, and all that people track under labels/.
+
+    Raises ``SwathError`` with the paths that the DVC remote lacks.
+    """
+    tracked = {str(p.relative_to(workspace)) for p in workspace.glob("labels/**/*.dvc")}
+    made = [out["path"] for entry in read_lock(workspace).values() for out in entry.get("outs", [])]
+    missing = [path for path in paths if not (workspace / path).exists()]
+    wanted = tracked | {out for out in made for path in missing if path == out or path.startswith(f"{out}/")}
+    if not wanted:
+        return
+    try:
+        _dvc(workspace, "pull", *sorted(wanted))
+    except SwathError as error:
+        raise SwathError(
+            f"Not all of {', '.join(sorted(wanted))} is in the DVC remote. If the commit was pushed before its data, "
+            f"run `dvc push` in that checkout. DVC said: {error}"
+        ) from None
 
 
 def _dvc(workspace: Path, *arguments: str) -> str:

@@ -1,0 +1,60 @@
+"""New scenes into the catalog: search, fetch, validate, publish."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, Param
+
+from plugins import assets
+from plugins.commands import SwathOperator
+from plugins.defaults import DAG_ARGS, day_param, revision_of, revision_param
+from plugins.revision import backfilled_day
+
+with DAG(
+    dag_id="ingest_scenes",
+    schedule="@daily",
+    tags=["swath", "scenes"],
+    description="Search for scenes, fetch and validate them, publish them to the catalog",
+    params={
+        "revision": revision_param(),
+        "area": Param(
+            None,
+            type=["null", "string"],
+            title="Area",
+            pattern=r"^\s*-?[\d.]+(\s*,\s*-?[\d.]+){3}\s*$",
+            description="west,south,east,north in degrees. Empty: the area of params.yaml.",
+        ),
+        "since": day_param("First day"),
+        "until": day_param("Last day"),
+    },
+    doc_md=__doc__
+    + """
+A scene that is unreadable, breaks the band contract or fails a check goes to quarantine with its reason, and the
+rest goes on. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
+those dates; the daily run takes whatever the catalog does not have yet, late arrivals included.
+""",
+    user_defined_macros={"day": backfilled_day},
+    **DAG_ARGS,
+):
+    search = SwathOperator(
+        task_id="search",
+        command=[
+            "ingest",
+            "search",
+            "--run={run}",
+            "{{ '--area=' + params.area if params.area else '' }}",
+            "{{ '--since=' + day(params.since, dag_run) if day(params.since, dag_run) else '' }}",
+            "{{ '--until=' + day(params.until, dag_run) if day(params.until, dag_run) else '' }}",
+        ],
+    )
+    common = {"revision": revision_of("search"), "pool": "io"}
+    shards = search.output["shards"]
+    fetch = SwathOperator.partial(task_id="fetch", command=["ingest", "fetch", "--run={run}"], **common)
+    validate = SwathOperator.partial(task_id="validate", command=["ingest", "validate", "--run={run}"], **common)
+    publish = SwathOperator(
+        task_id="publish",
+        command=["ingest", "publish", "--run={run}"],
+        revision=revision_of("search"),
+        emits=assets.scenes,
+        trigger_rule="none_failed",
+    )
+    search >> fetch.expand(shard=shards) >> validate.expand(shard=shards) >> publish

@@ -1,0 +1,32 @@
+"""Disk and metadata kept bounded: old workspaces, cache, staging, notices and Airflow's own history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Param
+
+from plugins.commands import SwathOperator
+from plugins.defaults import DAG_ARGS, revision_param
+
+with DAG(
+    dag_id="maintain",
+    schedule="@weekly",
+    tags=["swath", "upkeep"],
+    description="Retention of runs, cache, artifacts and metadata; orphans",
+    params={
+        "revision": revision_param(),
+        "days": Param(30, type="integer", minimum=1, maximum=3650, title="Days", description="Age of what may go."),
+    },
+    doc_md=__doc__,
+    **DAG_ARGS,
+):
+    orphans = SwathOperator(task_id="orphans", command=["maintain", "--days={{ params.days }}"])
+    metadata = BashOperator(
+        task_id="metadata",
+        bash_command="airflow db clean --yes --skip-archive --clean-before-timestamp "
+        "\"$(date --utc --date='{{ params.days }} days ago' --iso-8601=seconds)\"",
+        execution_timeout=timedelta(minutes=30),
+    )
+    orphans >> metadata

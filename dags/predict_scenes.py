@@ -1,0 +1,37 @@
+"""Maps of every scene that the champion has not mapped yet."""
+
+from __future__ import annotations
+
+from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+
+from plugins import assets
+from plugins.commands import SwathOperator
+from plugins.defaults import DAG_ARGS, revision_of, revision_param
+
+with DAG(
+    dag_id="predict_scenes",
+    schedule=AssetOrTimeSchedule(
+        timetable=CronTriggerTimetable("0 5 * * *", timezone="UTC"), assets=(assets.scenes | assets.champion)
+    ),
+    tags=["swath", "maps"],
+    description="Plan, predict over shards of scenes, publish",
+    params={"revision": revision_param()},
+    doc_md=__doc__
+    + """
+The plan compares the catalog with the maps that the present champion has made, so an event lost or told twice
+changes nothing. A scene that breaks the model's contract is named in the result, and the rest goes on.
+""",
+    **DAG_ARGS,
+):
+    plan = SwathOperator(task_id="plan", command=["map", "plan", "--run={run}"])
+    predict = SwathOperator.partial(
+        task_id="predict", command=["map", "shard", "--run={run}"], revision=revision_of("plan"), queue="gpu"
+    ).expand(shard=plan.output["shards"])
+    publish = SwathOperator(
+        task_id="publish",
+        command=["map", "publish", "--run={run}"],
+        revision=revision_of("plan"),
+        emits=assets.predictions,
+        trigger_rule="none_failed",
+    )
+    plan >> predict >> publish

@@ -1,0 +1,154 @@
+"""Operators that run a ``swath`` command in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from airflow.sdk import Asset, BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from pipelines.cli.result import RESULT_FILE
+from pipelines.config import settings
+from pipelines.errors import BAD_DATA_EXIT
+from pipelines.files import read_json
+from pipelines.progress import PROGRESS_FILE
+from pipelines.workspace.stage import LOCK
+from plugins.revision import asked_revision
+
+_GRACE = 20  # seconds between asking a command to stop and killing it
+
+
+class SwathOperator(BaseOperator):
+    """Runs ``swath COMMAND...`` in the run's workspace, at a revision, and returns the command's small JSON result.
+
+    ``after`` names the stage tasks whose entries of ``dvc.lock`` the command builds on, ``needs`` the outputs of
+    stages that it reads: both are brought into the workspace, which may be another machine's than theirs.
+
+    ``released`` asks for the dataset version of the revision instead of the revision itself.
+    ``revision`` is a template; where it renders to nothing the run's own form, then the asset event that started
+    the run, then the watched branch decide. ``{run}`` in the command becomes the run's name. A result with
+    ``shards: n`` is also pushed as the list ``shards``, for mapping. With ``emits`` the task is skipped, and no
+    event leaves, unless the result says ``changed``.
+
+    Bad data (exit status 65) fails at once; anything else is retried. Stopping the task stops the whole process group.
+    """
+
+    template_fields: Sequence[str] = ("command", "revision", "shard", "lock")
+    ui_color = "#dce9dc"
+
+    def __init__(
+        self,
+        *,
+        command: Sequence[str],
+        revision: str = "",
+        shard: int | None = None,
+        after: Sequence[str] = (),
+        needs: Sequence[str] = (),
+        released: bool = False,
+        emits: Asset | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs, **({"outlets": [emits]} if emits else {}))
+        self.lock = [
+            f"{{{{ (ti.xcom_pull(task_ids='{task}') or {{}}).get('lock', {{}}) | tojson }}}}" for task in after
+        ]
+        self.needs = needs
+        self.released = released
+        self.command = command
+        self.revision = revision
+        self.shard = shard
+        self.emits = emits
+        self._process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        started = monotonic()
+        result = self._run(self.arguments(context), context)
+        result["command_seconds"] = round(monotonic() - started, 2)
+        if "shards" in result:
+            context["ti"].xcom_push(key="shards", value=list(range(result["shards"])))
+        if self.emits is not None:
+            if not result.get("changed"):
+                context["ti"].xcom_push(key="return_value", value=result)
+                raise AirflowSkipException(result.get("reason") or "Nothing changed, so nothing downstream starts.")
+            extra = {name: result[name] for name in ("project", "revision", "version", "tag") if result.get(name)}
+            context["outlet_events"][self.emits].extra = extra
+        return result
+
+    def arguments(self, context: Any) -> list[str]:
+        """The command line after ``swath``."""
+        run = run_name(context)
+        command = [part.replace("{run}", run) for part in self.command if part]
+        if self.shard is not None:
+            command += ["--shard", str(self.shard)]
+        needs = [word for path in self.needs for word in ("--need", path)]
+        released = ["--released"] if self.released else []
+        return ["at", *self.where(context), *released, *needs, "--", *command]
+
+    def where(self, context: Any) -> list[str]:
+        revision = self.revision or asked_revision(context)
+        return ["--run", run_name(context), *(["--revision", revision] if revision else [])]
+
+    def on_kill(self) -> None:
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            try:
+                self._process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _merged_lock(self) -> str:
+        return json.dumps({stage: entry for entries in self.lock for stage, entry in json.loads(entries).items()})
+
+    def _run(self, arguments: list[str], context: Any) -> dict[str, Any]:
+        self.log.info("swath %s", " ".join(arguments))
+        progress = settings().home / "progress" / f"{run_name(context)}.{context['ti'].task_id}.json"
+        with tempfile.TemporaryDirectory() as scratch:
+            answer = Path(scratch) / "result.json"
+            self._process = subprocess.Popen(
+                [os.environ.get("SWATH_PYTHON") or sys.executable, "-m", "pipelines", *arguments],
+                env=os.environ | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+            last = ""
+            assert self._process.stderr is not None
+            for line in self._process.stderr:
+                if line.strip():
+                    self.log.info("%s", line.rstrip())
+                    last = line.rstrip().removeprefix("swath: ")
+            status = self._process.wait()
+            progress.unlink(missing_ok=True)
+            if status == BAD_DATA_EXIT:
+                raise AirflowFailException(last)
+            if status != 0:
+                raise AirflowException(f"swath {' '.join(arguments)} ended with status {status}: {last}")
+            return dict(read_json(answer))
+
+
+class DvcStageOperator(SwathOperator):
+    """Reproduces one stage of ``dvc.yaml`` by ``dvc repro --single-item``, in the run's workspace."""
+
+    ui_color = "#d6e4f0"
+
+    def __init__(self, *, stage: str, **kwargs: Any) -> None:
+        super().__init__(command=["stage", stage], **kwargs)
+
+    def arguments(self, context: Any) -> list[str]:
+        return [*self.command, *self.where(context)]
+
+
+def run_name(context: Any) -> str:
+    """The run's DAG and id as one name that is safe for files, such as ``ingest_scenes.manual-2026-11-22``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{context['dag'].dag_id}.{context['run_id']}")[:200]

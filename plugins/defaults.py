@@ -1,0 +1,48 @@
+"""What all DAGs share: owner, retries, timeouts, and the form field for a revision."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import Param
+
+from plugins.notices import tell_failure
+
+DEFAULT_ARGS: dict[str, Any] = {
+    "owner": "swath",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=10),
+    "execution_timeout": timedelta(hours=2),
+    "on_failure_callback": tell_failure,
+}
+
+# A DAG run holds for its project; two at once would race for the same catalog, branch and alias.
+DAG_ARGS: dict[str, Any] = {
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": DEFAULT_ARGS,
+    "render_template_as_native_obj": False,
+}
+
+
+def revision_param() -> Param:
+    return Param(
+        None,
+        type=["null", "string"],
+        title="Revision",
+        maxLength=200,
+        description="Commit, branch or tag whose code and params.yaml the run uses. Empty: the revision of the event "
+        "that started it, or the tip of the watched branch.",
+    )
+
+
+def day_param(title: str) -> Param:
+    return Param(None, type=["null", "string"], format="date", title=title, description="Empty: as params.yaml says.")
+
+
+def revision_of(task_id: str) -> str:
+    """Template for the revision that an earlier task of the run settled on."""
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}')['revision'] }}}}"

@@ -1,0 +1,48 @@
+"""Watching a git branch for changes that the pipeline has to look at."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseEventTrigger, TriggerEvent
+
+from pipelines.errors import SwathError
+from pipelines.workspace.changes import relevant_changes, tip
+
+_SEEN = "seen"
+
+
+class GitPushTrigger(BaseEventTrigger):
+    """Fires once for each move of the watched branch that touches parameters, stages, locks or tracked data.
+
+    The last commit that it has dealt with is kept in Airflow's asset store, so a restarted triggerer goes on where
+    the former one stopped. A burst of pushes between two looks is one event, at the newest commit. The first look
+    at a branch only takes note of it.
+    """
+
+    def __init__(self, interval: float | None = None) -> None:
+        super().__init__()
+        self.interval = interval or float(os.environ.get("SWATH_GIT_INTERVAL") or 20)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return "plugins.git_push.GitPushTrigger", {"interval": self.interval}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        assert self.asset_state_store is not None
+        while True:
+            try:
+                now = await asyncio.to_thread(tip)
+                seen = await self.asset_state_store.aget(_SEEN)
+                if now and now != seen:
+                    files = await asyncio.to_thread(relevant_changes, str(seen), now) if seen else []
+                    if files:
+                        self.log.info("Commit %s changes %s", now, ", ".join(files))
+                        yield TriggerEvent({"revision": now, "files": files[:50]})
+                    # After the event: a triggerer that dies in between tells it twice rather than never.
+                    await self.asset_state_store.aset(_SEEN, now)
+            except SwathError as error:
+                self.log.warning("The watched repository cannot be read now, the next look is in a moment: %s", error)
+            await asyncio.sleep(self.interval)

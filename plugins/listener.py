@@ -1,0 +1,24 @@
+"""Tidying up after a run: its workspace goes when the run ends."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow.listeners import hookimpl
+
+from pipelines.workspace.workspace import close_workspace
+
+
+@hookimpl
+def on_dag_run_success(dag_run: Any, msg: str) -> None:
+    _close(dag_run)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: Any, msg: str) -> None:
+    _close(dag_run)
+
+
+def _close(dag_run: Any) -> None:
+    close_workspace(re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{dag_run.dag_id}.{dag_run.run_id}")[:200])

@@ -1,0 +1,27 @@
+"""Which revision a run is asked to work at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def asked_revision(context: Any) -> str:
+    """The revision of the run's form; else of the newest asset event that started it; else empty: the branch's tip."""
+    if asked := (context.get("params") or {}).get("revision"):
+        return str(asked)
+    events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
+    for event in sorted(events, key=lambda e: e.timestamp, reverse=True):
+        extra = event.extra or {}
+        told = extra.get("payload", extra) if extra.get("from_trigger") else extra
+        if revision := told.get("revision"):
+            return str(revision)
+    return ""
+
+
+def backfilled_day(asked: str | None, dag_run: Any) -> str:
+    """The day of a form; else, in a backfill, the day that the run stands for; else empty."""
+    if asked:
+        return asked
+    if dag_run.run_type == "backfill" and dag_run.logical_date:
+        return str(dag_run.logical_date.date().isoformat())
+    return ""
