@@ -1,0 +1,62 @@
+"""A range of acquisition times, open at either end."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from typing import NamedTuple, Self
+
+from pipelines.errors import BadData
+
+_DATE = re.compile(r"(?<!\d)(19[7-9]\d|20\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+class Dates(NamedTuple):
+    """First and last moment, both included; None is open."""
+
+    first: datetime | None
+    last: datetime | None
+
+    @classmethod
+    def of(cls, dates: tuple[date, date] | None, since: str | None = None, until: str | None = None) -> Self:
+        """Whole days ``dates``; ``since`` and ``until``, ISO dates or times, override either end."""
+        first, last = dates or (None, None)
+        return cls(
+            _moment(since, time.min) if since else first and datetime.combine(first, time.min, UTC),
+            _moment(until, time.max) if until else last and datetime.combine(last, time.max, UTC),
+        )
+
+    def hold(self, when: datetime) -> bool:
+        return (self.first is None or when >= self.first) and (self.last is None or when <= self.last)
+
+    def interval(self) -> str | None:
+        """As STAC APIs want it; None where both ends are open."""
+        if self.first is None and self.last is None:
+            return None
+        return "/".join(f"{d:%Y-%m-%dT%H:%M:%SZ}" if d else ".." for d in self)
+
+
+def from_file(tag: str | None, name: str) -> datetime | None:
+    """Acquisition time of a GeoTIFF: its TIFFTAG_DATETIME, else a YYYYMMDD in its name, else None."""
+    if tag:
+        try:
+            return datetime.strptime(tag.strip(), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        except ValueError:
+            pass
+    for match in _DATE.finditer(name):
+        try:
+            return datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
+        except ValueError:
+            continue
+    return None
+
+
+def _moment(text: str, end: time) -> datetime:
+    try:
+        if len(text) == 10:
+            return datetime.combine(date.fromisoformat(text), end, UTC)
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadData(f"{text!r} is no ISO date or time such as 2024-07-01 or 2024-07-01T10:00:00Z.") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

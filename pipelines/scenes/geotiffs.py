@@ -1,0 +1,94 @@
+"""Candidates from a folder or an S3 prefix of GeoTIFFs, one file a scene."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import fsspec
+from rasterio.warp import transform_bounds
+from shapely.geometry import box, mapping
+
+from pipelines.config.params import Scenes
+from pipelines.errors import BadData, SwathError
+from pipelines.scenes.area import Bounds, intersects
+from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
+from pipelines.scenes.dates import UNDATED, Dates, from_file
+from pipelines.scenes.remote import gdal, opened
+
+_ENDINGS = (".tif", ".tiff")
+
+
+def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:
+    """The GeoTIFFs below ``scenes.source`` that meet area and dates; the id is the file's name without ending.
+
+    A file that states no date anywhere is a candidate for any dates; it counts as taken on the first day of
+    ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated.
+    """
+    with gdal():
+        for href, content in _files(scenes.source):
+            yield from _candidate(href, content, scenes, area, dates)
+
+
+def _candidate(
+    href: str, content: list[Any], scenes: Scenes, area: Bounds | None, dates: Dates
+) -> Iterator[Candidate | Refused]:
+    name, fingerprint = PurePosixPath(href).name, digest([href, content])
+    try:
+        if scenes.cloud_mask.asset:
+            raise BadData("GeoTIFFs have no cloud mask asset; set params.scenes.cloud_mask.asset to null.")
+        footprint, tag = _header(href)
+    except BadData as error:
+        yield Refused(id=PurePosixPath(href).stem, source=href, reason=str(error), fingerprint=fingerprint)
+        return
+    when = from_file(tag, name)
+    if (when and not dates.hold(when)) or not intersects(area, footprint):
+        return
+    stand_in = dates.of(scenes.dates).first or UNDATED
+    yield Candidate(
+        id=PurePosixPath(href).stem,
+        datetime=when or stand_in,
+        dated=when is not None,
+        source=href,
+        hrefs=(href,),
+        baseline=baseline_in(name),
+        fingerprint=fingerprint,
+    )
+
+
+def _header(href: str) -> tuple[dict[str, Any] | None, str | None]:
+    with opened(href) as dataset:
+        tag = dataset.tags().get("TIFFTAG_DATETIME")
+        if dataset.crs is None:
+            return None, tag  # fetching refuses it, with the reason
+        footprint = mapping(box(*transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds, densify_pts=21)))
+        return footprint, tag
+
+
+def _files(source: str) -> Iterator[tuple[str, list[Any]]]:
+    """Each GeoTIFF with what tells that it changed, in the order of their names."""
+    if source.startswith("s3://"):
+        yield from _objects(source)
+        return
+    folder = Path(source)
+    if not folder.is_dir():
+        raise BadData(f"{source} is not a folder; correct params.scenes.source.")
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in _ENDINGS and path.is_file():
+            status = path.stat()
+            yield str(path.resolve()), [status.st_size, status.st_mtime_ns]
+
+
+def _objects(source: str) -> Iterator[tuple[str, list[Any]]]:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
+    try:
+        store = fsspec.filesystem("s3", anon=anonymous, endpoint_url=endpoint, use_listings_cache=False)
+        listed = store.find(source, detail=True)
+    except Exception as error:  # botocore's errors have no common base with OSError
+        raise SwathError(f"{source} could not be listed ({type(error).__name__}: {error}); try again.") from error
+    for key, details in sorted(listed.items()):
+        if key.lower().endswith(_ENDINGS):
+            yield f"s3://{key}", [details["size"], details.get("ETag")]

@@ -1,0 +1,47 @@
+"""Finding the scenes that a source offers and that the catalog does not have yet."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.config.params import Scenes
+from pipelines.errors import BadData
+from pipelines.scenes import geotiffs, stac
+from pipelines.scenes.area import Bounds
+from pipelines.scenes.candidate import Candidate, Refused, digest, safe_id
+from pipelines.scenes.dates import Dates
+
+log = logging.getLogger(__name__)
+
+
+def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Candidate], list[Refused]]:
+    """All scenes of the source within area, dates and cloud cover, by id, and those that cannot be taken.
+
+    The fingerprint of each changes when its files, its metadata or the parameters that shape its pixels do.
+    """
+    shaping = [area, scenes.model_dump(include={"assets", "bands", "nodata", "radiometry", "cloud_mask"})]
+    taken: dict[str, Candidate] = {}
+    refused: list[Refused] = []
+    for found in _offered(scenes, area, dates):
+        entry = found.model_copy(update={"fingerprint": digest([found.fingerprint, shaping])})
+        if isinstance(entry, Refused):
+            refused.append(entry)
+            continue
+        try:
+            if (former := taken.get(safe_id(entry.id))) is not None:
+                raise BadData(f"Its id {entry.id!r} is also that of {former.source}; give each scene its own.")
+            taken[entry.id] = entry
+        except BadData as error:
+            name = f"{entry.id} at {entry.source}"  # apart from a good scene of the same id
+            refused.append(Refused(id=name, source=entry.source, reason=str(error), fingerprint=entry.fingerprint))
+    log.info("%s offers %d scenes; %d more are refused", scenes.source, len(taken), len(refused))
+    return [taken[id] for id in sorted(taken)], refused
+
+
+def _offered(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:
+    source = scenes.source
+    if source.startswith(("http://", "https://")) or (source.endswith(".json") and not Path(source).is_dir()):
+        return stac.candidates(scenes, area, dates)
+    return geotiffs.candidates(scenes, area, dates)
