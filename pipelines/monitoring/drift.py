@@ -7,18 +7,34 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import permutations
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.config.params import Drift
-from pipelines.monitoring.distance import cross_distance, distance, is_category, quantile
+from pipelines.monitoring.distance import cross_distance, distance, histogram, is_category, quantile, shares
 from pipelines.monitoring.features import watched
 from pipelines.monitoring.profile import Profile, merged
 from pipelines.monitoring.reference import Match, Reference, group_key, group_name
+from pipelines.monitoring.whylogs_compat import DatasetProfileView
 
 MARGIN = 1.25
 """A scene may lie this much farther from the reference than the reference's scenes lie from each other."""
 CEILING = 0.95
 """Distances crowd together below 1; a limit above this could never be passed."""
+
+DRAWN = 6
+"""Features of a group whose histograms go into the report."""
+
+
+class Histogram(BaseModel):
+    """Shares of values here and in the reference, by category or between edges."""
+
+    model_config = ConfigDict(frozen=True)
+
+    categories: tuple[str, ...] = ()
+    edges: tuple[float, ...] = ()
+    here: tuple[float, ...]
+    usual: tuple[float, ...]
 
 
 class Compared(BaseModel):
@@ -38,6 +54,7 @@ class Compared(BaseModel):
     distances: dict[str, float] = {}  # empty: too few pixels, or no reference
     limits: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}  # here and in the reference; measures only
+    histograms: dict[str, Histogram] = {}  # of a group: its most unusual features, the worst first
     exchanged: tuple[tuple[str, str], ...] = ()  # pairs of bands that look like each other's reference
 
     @property
@@ -69,8 +86,11 @@ def compare(profiles: Sequence[Profile], references: Sequence[Reference], versio
     for key in sorted(groups, key=str):
         members = sorted(groups[key], key=lambda p: (p.facts.when, p.facts.scene or ""))
         name = group_name(key)
-        scenes += [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
-        together.append(_compared(name, name, merged(latest(members, params)), references, params))
+        ours = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
+        recent = merged(latest(members, params))
+        whole = _compared(name, name, recent, references, params)
+        scenes += ours
+        together.append(whole.model_copy(update={"histograms": _histograms(recent, [whole, *ours], references)}))
     return Comparison(version=version, has_reference=bool(references), scenes=tuple(scenes), groups=tuple(together))
 
 
@@ -118,6 +138,36 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
             "exchanged": _exchanged(profile, matches[0], distances, limits),
         }
     )
+
+
+def _histograms(
+    profile: Profile, compared: Sequence[Compared], references: Sequence[Reference]
+) -> dict[str, Histogram]:
+    severity: dict[str, float] = {}
+    for one in compared:
+        for feature, times in one.odd.items():
+            severity[feature] = max(severity.get(feature, 0.0), times)
+    views = [reference.match(profile.facts).profile.view for reference in references]
+    drawn = {}
+    for feature in sorted(severity, key=lambda f: -severity[f])[:DRAWN]:
+        view = next(v for v in views if v.get_column(feature) is not None)
+        drawn[feature] = _histogram(feature, profile, view)
+    return drawn
+
+
+def _histogram(feature: str, profile: Profile, reference: DatasetProfileView) -> Histogram:
+    if is_category(feature, reference):
+        here, usual = shares(feature, profile.view), shares(feature, reference)
+        names = sorted(here.keys() | usual.keys())
+        return Histogram(
+            categories=tuple(names),
+            here=tuple(here.get(n, 0.0) for n in names),
+            usual=tuple(usual.get(n, 0.0) for n in names),
+        )
+    ends = [quantile(feature, view, at) for view in (profile.view, reference) for at in (0.005, 0.995)]
+    edges = np.linspace(min(ends), max(max(ends), min(ends) + 1e-6), 33)
+    shape = [histogram(feature, view, edges)[1:-1] for view in (profile.view, reference)]
+    return Histogram(edges=tuple(edges), here=tuple(shape[0]), usual=tuple(shape[1]))
 
 
 def _exchanged(

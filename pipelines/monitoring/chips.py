@@ -1,0 +1,48 @@
+"""The pixel sample of a dataset's chips, scene by scene: the input side of a model's reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from pipelines.dataset.shards import ChipStore, physical
+from pipelines.monitoring.features import UNUSABLE, Columns, input_features
+from pipelines.monitoring.profile import Facts, lattice
+from pipelines.progress import report
+
+CHIPS = 128
+"""Chips of a scene that are read, spread evenly over it; more would add reading and no knowledge."""
+
+
+def chip_samples(store: ChipStore, sample: int, split: str = "train") -> Iterator[tuple[Facts, Columns]]:
+    """About ``sample`` usable pixels of each scene of ``split``, with the scene's facts; in the order of scene ids."""
+    rows = store.rows(split)
+    table = store.index.iloc[rows]
+    scenes = sorted(table["scene_id"].unique())
+    for done, scene in enumerate(scenes):
+        report(done, len(scenes), f"profile of {scene}")
+        own = rows[(table["scene_id"] == scene).to_numpy()]
+        yield _scene_sample(store, scene, own[:: math.ceil(len(own) / CHIPS)], sample)
+
+
+def _scene_sample(store: ChipStore, scene: str, rows: np.ndarray, sample: int) -> tuple[Facts, Columns]:
+    images, _, masks = store.gather(rows)
+    usable = (masks & UNUSABLE) == 0
+    count = sample / len(rows) / max(float(usable.mean()), 0.05)
+    r, c = lattice((store.header.size, store.header.size), math.ceil(count))
+    pixels = physical(images[:, :, r, c][..., None], store.scale[rows], store.offset[rows])[..., 0]
+    kept = usable[:, r, c]
+    columns = input_features(store.bands, pixels.transpose(1, 0, 2)[:, kept])
+    first = store.index.iloc[int(rows[0])]
+    when = pd.Timestamp(first["datetime"])
+    facts = Facts(
+        scene=scene,
+        season=str(first["season"]),
+        zone=str(first["zone"]),
+        when=(when.tz_localize("UTC") if when.tzinfo is None else when).to_pydatetime(),
+        pixels=int(kept.sum()),
+    )
+    return facts, columns

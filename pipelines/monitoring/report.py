@@ -1,0 +1,87 @@
+"""The drift report: one HTML file that needs nothing beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipelines.files import write_text
+from pipelines.monitoring.causes import likely_cause
+from pipelines.monitoring.drift import Compared, Comparison
+from pipelines.monitoring.pictures import drawing, map_picture, quicklook
+from pipelines.monitoring.verdict import Verdict
+
+ROWS = 100  # scenes in the table
+PICTURES = 12  # scenes with pictures; each costs up to 200 kB of page
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """Where a scene's pictures come from; a file that is missing leaves its picture out."""
+
+    image: Path
+    bands: tuple[str, ...]
+    classes: Path
+
+
+def write_report(
+    path: Path,
+    comparison: Comparison,
+    verdict: Verdict,
+    files: Mapping[str, SceneFiles],
+    places: Mapping[str, Any],
+    *,
+    project: str,
+    run: str,
+) -> None:
+    """Write the page to ``path``. ``files`` is by scene id, ``places`` the GeoJSON of ``places``."""
+    scenes = _by_oddness(comparison)
+    features = sorted({feature for scene in comparison.scenes for feature in scene.distances})
+    environment = Environment(
+        loader=PackageLoader("pipelines.monitoring"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"heat": heat, "plain": plain}
+    page = environment.get_template("drift.html.j2").render(
+        project=project,
+        run=run,
+        verdict=verdict,
+        features=features,
+        scenes=scenes[:ROWS],
+        left_out=max(len(scenes) - ROWS, 0),
+        causes={scene.name: likely_cause(scene) for scene in comparison.scenes},
+        groups=[(g, next(v for v in verdict.groups if v.group == g.group), likely_cause(g)) for g in comparison.groups],
+        drawings={g.group: {f: drawing(h) for f, h in g.histograms.items()} for g in comparison.groups},
+        pictures=[_pictures(scene, files[scene.name]) for scene in scenes[:PICTURES] if scene.name in files],
+        places=places["features"],
+    )
+    write_text(path, page)
+
+
+def heat(times: float) -> int:
+    """How strongly a cell is tinted, in percent, for a distance of ``times`` the limit: full from twice the limit."""
+    return round(min(times / 2, 1) * 85)
+
+
+def plain(feature: str) -> str:
+    """A feature as people say it: ``band.B02`` is B02, ``index.ndvi`` NDVI, ``map.class`` class shares."""
+    kind, name = feature.split(".", 1)
+    if kind == "index":
+        return name.upper()
+    return "class shares" if feature == "map.class" else name
+
+
+def _by_oddness(comparison: Comparison) -> list[Compared]:
+    latest_first = sorted(comparison.scenes, key=lambda s: s.when, reverse=True)
+    return sorted(latest_first, key=lambda s: -max(s.odd.values(), default=0.0))
+
+
+def _pictures(scene: Compared, files: SceneFiles) -> dict[str, Any]:
+    return {
+        "scene": scene,
+        "image": quicklook(files.image, files.bands),
+        "map": map_picture(files.classes),
+    }
