@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -43,21 +45,16 @@ class Normalized(nn.Module):
     """A network behind its normalisation: physical units in, logits out.
 
     Takes float32 ``(n, bands, h, w)`` in physical units, masked pixels filled with the band's mean; returns logits
-    ``(n, classes, h, w)``. Raises ``BadData`` for a band without spread, which cannot be normalised.
+    ``(n, classes, h, w)``.
     """
 
     def __init__(self, network: nn.Module, statistics: Statistics) -> None:
         super().__init__()
-        flat = [band.name for band in statistics.bands if not band.std > 0]
-        if flat:
-            raise BadData(
-                f"Band {', '.join(flat)} has the same value in all training chips; leave it out of scenes.bands."
-            )
         self.network = network
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", _column([band.mean for band in statistics.bands]))
-        self.register_buffer("std", _column([band.std for band in statistics.bands]))
+        self.register_buffer("mean", _column(statistics.means))
+        self.register_buffer("std", _column(statistics.stds))
 
     def forward(self, images: Tensor) -> Tensor:
         return cast(Tensor, self.network((images - self.mean) / self.std))
@@ -86,5 +83,5 @@ def load_trained(folder: Path) -> tuple[Normalized, ModelSpec]:
     return trained.eval(), spec
 
 
-def _column(values: list[float]) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32).reshape(1, -1, 1, 1)
+def _column(values: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(values).reshape(1, -1, 1, 1)

@@ -1,0 +1,93 @@
+"""Whole batches straight from the memory-mapped chips, in an order that epoch and seed alone decide."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from pipelines.dataset.shards import ChipStore, physical
+from pipelines.dataset.statistics import Statistics, fill_masked
+from pipelines.training.augment import augment
+
+
+class Batch(NamedTuple):
+    """Images ``(n, bands, h, w)`` float32, physical, masked pixels filled; labels ``(n, h, w)`` int64, 255 ignored."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Draw(NamedTuple):
+    """Which chips make a batch, and what its chance is drawn from."""
+
+    epoch: int
+    step: int
+    rows: NDArray[np.int64]
+
+
+def seed_of(*numbers: int) -> int:
+    """One seed from several numbers, each of which matters."""
+    return int(np.random.SeedSequence([n % 2**32 for n in numbers]).generate_state(1)[0])
+
+
+class BatchOrder(Sampler[Draw]):
+    """Batches of nearly equal size, shuffled anew each epoch when there is a seed. Nothing else is remembered."""
+
+    def __init__(self, rows: NDArray[np.int64], batch: int, seed: int | None) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+        self.steps = math.ceil(len(rows) / batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Draw]:
+        rows = self.rows
+        if self.seed is not None:
+            rows = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(rows)
+        # equal parts leave no last batch of one chip, on which batch normalisation has nothing to go by
+        for step, part in enumerate(np.array_split(rows, self.steps)):
+            yield Draw(self.epoch, step, part)
+
+
+class ChipBatches(Dataset[Batch]):
+    """Chips as batches; integers until here."""
+
+    def __init__(self, store: ChipStore, statistics: Statistics, augmentation: Sequence[str], seed: int) -> None:
+        self.store, self.means = store, statistics.means
+        self.augmentation, self.seed = tuple(augmentation), seed
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        pixels, labels, masks = self.store.gather(draw.rows)
+        images = physical(pixels, self.store.scale[draw.rows], self.store.offset[draw.rows])
+        if self.augmentation:
+            chance = torch.Generator().manual_seed(seed_of(self.seed, draw.epoch, draw.step))
+            fields = (torch.from_numpy(field) for field in (images, labels, masks))
+            images, labels, masks = (f.numpy() for f in augment(*fields, self.augmentation, chance))
+        filled = torch.from_numpy(fill_masked(images, masks, self.means))
+        return Batch(filled.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels).long())
+
+
+def train_loader(
+    store: ChipStore, statistics: Statistics, batch: int, augmentation: Sequence[str], seed: int
+) -> DataLoader[Batch]:
+    """Shuffled and augmented batches of the train split."""
+    chips = ChipBatches(store, statistics, augmentation, seed)
+    return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows("train"), batch, seed))
+
+
+def loader(store: ChipStore, statistics: Statistics, split: str, batch: int) -> DataLoader[Batch]:
+    """Batches of a split as they are, in the order of the index."""
+    return DataLoader(
+        ChipBatches(store, statistics, (), 0), batch_size=None, sampler=BatchOrder(store.rows(split), batch, None)
+    )

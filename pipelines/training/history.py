@@ -1,0 +1,62 @@
+"""The course of a training as a Lightning callback: curves, the best weights, when to stop."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+import lightning as L
+import pandas as pd
+from lightning.pytorch.callbacks import EarlyStopping
+from torch import Tensor
+
+from pipelines.progress import report
+from pipelines.training.task import SegmentationTask
+from pipelines.training.tracking import log_epoch
+
+_log = logging.getLogger(__name__)
+_COLUMNS = ("train_loss", "val_loss", "val_miou", "lr")
+
+
+class History(L.Callback):
+    """Keeps one row an epoch and the weights of the epoch with the least val loss.
+
+    All of it lies in the one checkpoint file of an epoch, so a kill can't part the weights from what is known of them.
+    """
+
+    def __init__(self, stopping: EarlyStopping) -> None:
+        self.stopping = stopping
+        self.rows: list[dict[str, float]] = []
+        self.best_loss = math.inf
+        self.best_epoch = -1
+        self.best: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # a run that was killed after it had stopped early is resumed only to be finished
+        trainer.should_stop = self.stopping.wait_count >= self.stopping.patience
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, SegmentationTask)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        values["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        epoch = trainer.current_epoch + 1
+        if values["val_loss"] < self.best_loss:
+            self.best_loss, self.best_epoch = values["val_loss"], epoch
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in pl_module.trained.state_dict().items()}
+        self.rows.append({"epoch": epoch} | {name: values[name] for name in _COLUMNS})
+        log_epoch(epoch, {name: value for name, value in values.items() if math.isfinite(value)})
+        said = f"epoch {epoch} of {trainer.max_epochs}, val mIoU {values['val_miou']:.2f}"
+        report(epoch, trainer.max_epochs or epoch, said)
+        _log.info("%s, train loss %.3f, val loss %.3f", said, values["train_loss"], values["val_loss"])
+
+    def table(self) -> pd.DataFrame:
+        return pd.DataFrame(self.rows, columns=["epoch", *_COLUMNS])
+
+    def state_dict(self) -> dict[str, Any]:
+        kept = ("rows", "best_loss", "best_epoch", "best")
+        return {name: getattr(self, name) for name in kept}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for name, value in state_dict.items():
+            setattr(self, name, value)

@@ -1,0 +1,113 @@
+"""Starting from weights that the user has: a file, or torchgeo weights by name."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torchgeo.models import get_weight
+
+from pipelines.errors import BadData, SwathError
+from pipelines.training.network import first_conv
+
+_log = logging.getLogger(__name__)
+_PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
+_LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
+
+
+def load_pretrained(network: nn.Module, weights: str) -> float:
+    """Copy weights into ``network``, or into its encoder alone, and return the share of tensors that were found.
+
+    ``weights`` is a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file with a state dict, or the name of torchgeo
+    weights such as ``ResNet18_Weights.SENTINEL2_ALL_MOCO``. When the number of bands differs, the first convolution
+    gets the mean of the pretrained bands in each band, scaled so that activations keep their size. Tensors that do not
+    fit, such as a head for other classes, stay random. Raises ``BadData`` when the weights are of another
+    architecture or unreadable, ``SwathError`` when they cannot be downloaded.
+    """
+    state = _from_file(Path(weights)) if Path(weights).is_file() else _from_torchgeo(weights)
+    share, target, fitting = max(
+        (_fitting(target, state, prefix) for target in _targets(network) for prefix in _PREFIXES),
+        key=lambda found: found[0],
+    )
+    if share < _LEAST:
+        raise BadData(
+            f"{weights} fits {share:.0%} of the tensors of {type(network).__name__}; "
+            "it is of another architecture. Set train.model.name and encoder to those that it was trained with."
+        )
+    target.load_state_dict(fitting, strict=False)
+    _log.info("took %d tensors (%.0f %%) of %s from %s", len(fitting), 100 * share, type(target).__name__, weights)
+    return share
+
+
+def _targets(network: nn.Module) -> Iterator[nn.Module]:
+    """Largest first: a state dict of the whole network fits that best, one of an encoder its encoder."""
+    yield network
+    for name in ("encoder", "encoder.model", "backbone"):
+        try:
+            yield network.get_submodule(name)
+        except AttributeError:
+            continue
+
+
+def _fitting(target: nn.Module, state: dict[str, Tensor], prefix: str) -> tuple[float, nn.Module, dict[str, Tensor]]:
+    wanted = {name: tensor for name, tensor in target.state_dict().items() if tensor.ndim}  # counters aside
+    stem = f"{first_conv(target)[0]}.weight"
+    found = {}
+    for name, tensor in wanted.items():
+        given = state.get(prefix + name)
+        if given is None:
+            continue
+        if name == stem and given.ndim == 4:
+            given = _to_bands(given, tensor.shape[1])
+        if given.shape == tensor.shape:
+            found[name] = given
+    return len(found) / len(wanted), target, found
+
+
+def _to_bands(kernel: Tensor, bands: int) -> Tensor:
+    """A first convolution ``(out, former bands, h, w)`` for another number of bands."""
+    former = kernel.shape[1]
+    if former == bands:
+        return kernel
+    return kernel.mean(dim=1, keepdim=True).repeat(1, bands, 1, 1) * (former / bands)
+
+
+def _from_file(path: Path) -> dict[str, Tensor]:
+    try:
+        content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadData(
+            f"{path} cannot be read as weights: {reason}. Give a file that holds a plain state dict."
+        ) from error
+    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise BadData(f"{path} holds a {type(content).__name__} where a state dict is needed.")
+    return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+
+
+def _from_torchgeo(name: str) -> dict[str, Tensor]:
+    try:
+        weights = get_weight(name)
+    except ValueError:
+        raise BadData(
+            f"train.model.weights {name!r} is neither a file here nor the name of torchgeo weights; correct it."
+        ) from None
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(
+            progress=False, map_location="cpu", weights_only=True, check_hash=True
+        )
+    except (URLError, OSError) as error:
+        raise SwathError(
+            f"{name} cannot be downloaded from {weights.url}: {error}. Go online, or set train.model.weights to a file."
+        ) from error
+    return state

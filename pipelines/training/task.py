@@ -1,0 +1,67 @@
+"""Segmentation as a Lightning module: its loss, its metrics, its optimiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import OneCycleLR
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from pipelines.config.params import Train
+from pipelines.training.batches import Batch, seed_of
+from pipelines.training.checkpoint import Normalized
+from pipelines.training.losses import IGNORE, SegmentationLoss
+
+
+class SegmentationTask(L.LightningModule):
+    """Trains ``trained`` in place. Logs train_loss, val_loss, val_miou, val_accuracy and val_iou_<class> an epoch."""
+
+    def __init__(self, trained: Normalized, loss: SegmentationLoss, train: Train, classes: tuple[str, ...]) -> None:
+        super().__init__()
+        self.trained, self.loss = trained, loss
+        self.settings, self.classes = train, classes
+        self.confusion = MulticlassConfusionMatrix(len(classes), ignore_index=IGNORE)
+        self.lost: list[Tensor] = []  # loss and labelled pixels of each val batch
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        torch.manual_seed(seed_of(self.settings.seed, self.global_step))  # dropout then repeats after a resume
+        images, labels = batch
+        loss: Tensor = self.loss(self.trained(images), labels)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.confusion.reset()
+        self.lost.clear()
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        images, labels = batch
+        logits = self.trained(images)
+        self.lost.append(torch.stack([self.loss(logits, labels), (labels != IGNORE).sum().float()]))
+        self.confusion.update(logits.argmax(1), labels)
+
+    def on_validation_epoch_end(self) -> None:
+        losses, labelled = torch.stack(self.lost).unbind(1)
+        matrix = self.confusion.compute()
+        iou = class_iou(matrix)
+        self.log("val_loss", (losses * labelled).sum() / labelled.sum())
+        self.log("val_miou", iou.nanmean())
+        self.log("val_accuracy", matrix.trace() / matrix.sum())
+        self.log_dict({f"val_iou_{c}": v for c, v in zip(self.classes, iou, strict=True) if not v.isnan()})
+
+    def configure_optimizers(self) -> Any:
+        train = self.settings
+        optimizer = AdamW(self.trained.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = OneCycleLR(optimizer, max_lr=train.lr, total_steps=max(steps, 2), pct_start=0.2)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def class_iou(matrix: Tensor) -> Tensor:
+    """IoU of each class, ``(classes,)``, from a confusion matrix; NaN for a class neither true nor predicted."""
+    hits = matrix.diagonal().double()
+    return hits / (matrix.sum(0) + matrix.sum(1) - hits)

@@ -1,0 +1,169 @@
+"""The train stage: from a workspace's certified chips to ``data/train`` and ``data/history.csv``."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+
+from pipelines.config.params import Params
+from pipelines.dataset.shards import INDEX, ChipStore
+from pipelines.dataset.snapshot import read_manifest
+from pipelines.dataset.statistics import Statistics, read_statistics
+from pipelines.errors import BadData
+from pipelines.files import replacing, sha256, write_json
+from pipelines.lineage.revision import revision
+from pipelines.training import tracking
+from pipelines.training.attempt import Attempt, attempt, key
+from pipelines.training.batches import loader, train_loader
+from pipelines.training.certified import require_certified
+from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
+from pipelines.training.history import History
+from pipelines.training.losses import SegmentationLoss, class_weights
+from pipelines.training.network import build
+from pipelines.training.plots import confusion_figure, curves_figure, review, samples_figure
+from pipelines.training.pretrained import load_pretrained
+from pipelines.training.task import SegmentationTask
+
+_CODE = Path(__file__).parent
+
+
+def train(workspace: Path, params: Params) -> dict[str, Any]:
+    """Train on ``workspace``'s chips, write its ``data/train`` and ``data/history.csv``, and return the key figures.
+
+    A killed training goes on at the last whole epoch when it is started again with the same chips, parameters and
+    code, in the same MLflow run; on a CPU it then gives the same weights, bit for bit. Raises ``BadData`` when the
+    chips are not certified, or do not fit the parameters, ``SwathError`` when MLflow does not answer.
+    """
+    data = Path(workspace) / "data"
+    require_certified(data)
+    store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")
+    _require_labels(store, params)
+    settings = {"project": params.project, "task": params.task, "classes": [c.name for c in params.labels.classes]}
+    settings |= {
+        "chips.size": params.chips.size,
+        "bands": list(store.bands),
+        "train": params.train.model_dump(mode="json"),
+    }
+    if (weights := params.train.model.weights) and Path(weights).is_file():
+        settings["weights_sha256"] = sha256(Path(weights))
+    inputs = (data / "chips" / INDEX, data / "statistics.json", *sorted(_CODE.glob("*.py")))
+    made_from = revision(workspace)
+    with attempt(key(settings, made_from.dataset, *inputs)) as work, tracking.tracked(params.project, work.run) as run:
+        work.note_run(run)
+        tracking.log_start(params.project, params.task, settings, made_from, sha256(data / "chips" / INDEX))
+        trained = _network(params, statistics)
+        history = _fit(trained, store, statistics, params, work)
+        trained.load_state_dict(history.best)
+        _log_plots(trained, store, statistics, params)
+        spec = ModelSpec(
+            task=params.task,
+            model=params.train.model,
+            statistics=statistics,
+            classes=params.labels.classes,
+            chip_size=params.chips.size,
+            resolution=_resolution(data, store),
+            seed=params.train.seed,
+        )
+        with replacing(data / "train") as draft:
+            draft.mkdir()
+            save_trained(draft, trained, spec)
+            write_json(draft / "run.json", {"run_id": run, "experiment": params.project})
+        with replacing(data / "history.csv") as draft:
+            history.table().to_csv(draft, index=False, float_format="%.6g")
+    best = next(row for row in history.rows if row["epoch"] == history.best_epoch)
+    figures = {name: round(best[name], 4) for name in ("val_loss", "val_miou")}
+    return {"run_id": run, "epochs": len(history.rows), "best_epoch": history.best_epoch} | figures
+
+
+def _network(params: Params, statistics: Statistics) -> Normalized:
+    torch.manual_seed(params.train.seed)
+    network = build(params.train.model, len(statistics.bands), len(params.labels.classes))
+    if params.train.model.weights:
+        load_pretrained(network, params.train.model.weights)
+    trained = Normalized(network, statistics)
+    return trained.to(memory_format=torch.channels_last)
+
+
+def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params, work: Attempt) -> History:
+    settings = params.train
+    names = tuple(c.name for c in params.labels.classes)
+    weights = class_weights([statistics.class_pixels[n] for n in names]) if settings.class_weights else None
+    task = SegmentationTask(trained, SegmentationLoss(settings.loss, weights), settings, names)
+    stopping = EarlyStopping("val_loss", patience=settings.patience, check_finite=True)
+    history = History(stopping)
+    keep = ModelCheckpoint(
+        work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    cuda = torch.cuda.is_available()
+    _quiet()
+    trainer = L.Trainer(
+        accelerator="gpu" if cuda else "cpu",
+        devices=1,
+        precision=_precision(settings.precision, cuda),
+        max_epochs=settings.epochs,
+        callbacks=[history, stopping, keep],
+        deterministic="warn",
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        task,
+        train_loader(store, statistics, settings.batch, settings.augment, settings.seed),
+        loader(store, statistics, "val", settings.batch),
+        ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
+        weights_only=True,
+    )
+    if not history.best:
+        raise BadData("The val loss was never finite; lower train.lr, or look for infinite values in the chips.")
+    return history
+
+
+def _precision(asked: str, cuda: bool) -> Any:
+    if asked == "auto":
+        return "16-mixed" if cuda else "32-true"
+    return "32-true" if asked == "32" else asked
+
+
+def _log_plots(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    classes = params.labels.classes
+    seen = review(trained, loader(store, statistics, "val", params.train.batch), len(classes), device)
+    tracking.log_figure("confusion", confusion_figure(seen.confusion, classes))
+    tracking.log_figure("precision_recall", curves_figure(seen, classes))
+    tracking.log_figure("samples", samples_figure(seen, statistics, classes))
+
+
+def _require_labels(store: ChipStore, params: Params) -> None:
+    names = tuple(c.name for c in params.labels.classes)
+    if store.classes != names:
+        raise BadData(f"data/chips was cut for the classes {store.classes}, not {names}; run the chip stage again.")
+    columns = [f"pixels_{name}" for name in names]
+    for split in ("train", "val"):
+        if store.index.loc[store.rows(split), columns].to_numpy().sum() == 0:
+            raise BadData(
+                f"No labelled pixel is in the {split} chips; add labels, or change split.fractions or split.block."
+            )
+
+
+def _resolution(data: Path, store: ChipStore) -> tuple[float, float]:
+    """Metres a pixel, smallest and largest of the scenes that train chips were cut from."""
+    used = set(store.index.loc[store.rows("train"), "scene_id"])
+    found = [scene.resolution for scene in read_manifest(data / "manifest.json").scenes if scene.id in used]
+    return min(found), max(found)
+
+
+def _quiet() -> None:
+    """Leave out Lightning's tips: one process reads the batches on purpose, and this module logs by itself."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+    warnings.filterwarnings("ignore", message=".*deterministic.*", category=UserWarning)
