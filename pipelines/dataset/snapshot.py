@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import shutil
 from pathlib import Path
 
+import numpy as np
+import rasterio
 from pydantic import BaseModel, ConfigDict
+from rasterio.windows import Window
 
+from pipelines.config.params import Params
 from pipelines.errors import BadData
-from pipelines.files import read_json
-from pipelines.labels.shift import Shift
+from pipelines.files import read_json, replacing, sha256, write_json
+from pipelines.labels import LabelSource, open_labels
+from pipelines.labels.shift import Shift, measure_shift
+from pipelines.progress import report
 from pipelines.scenes.scene import Scene
+
+UNLABELLED = 255
+_TILE = 1024  # pixels; shifts are measured on one tile a scene
+
+log = logging.getLogger(__name__)
 
 
 class LabelFile(BaseModel):
@@ -56,3 +69,113 @@ def read_manifest(path: Path) -> Manifest:
     if not Path(path).exists():
         raise BadData(f"{path} does not exist; run `swath snapshot` first.")
     return Manifest.model_validate(read_json(path))
+
+
+def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path) -> Manifest:
+    """Write ``manifest.json`` and ``labels/`` below ``data`` for those of ``scenes`` that the labels cover.
+
+    A scene counts as covered if at least one usable pixel of it is labelled; others leave no trace, so the bytes stay
+    the same when such a scene arrives. Raises ``BadData`` if no scene is left or if scenes differ in dtype or bands.
+    """
+    if not scenes:
+        raise BadData(
+            f"The catalog {catalog} holds no scene; run ingestion first (`swath ingest`, or the DAG ingest_scenes)."
+        )
+    place = Path(params.labels.source)
+    source = open_labels(place, params.labels)
+    taken: list[Scene] = []
+    excluded: list[Exclusion] = []
+    shifts: dict[str, Shift] = {}
+    for done, scene in enumerate(sorted(scenes, key=lambda s: s.id)):
+        report(done, len(scenes), f"labels of {scene.id}")
+        if not source.covers(scene):
+            continue
+        try:
+            busiest = _busiest_window(scene, catalog, source)
+        except BadData as error:
+            log.warning("Scene %s is left out of the dataset: %s", scene.id, error)
+            excluded.append(Exclusion(scene=scene.id, reason=str(error)))
+            continue
+        if busiest is not None:
+            taken.append(scene)
+            shifts[scene.id] = _shift(scene, catalog, source, busiest)
+    if not taken:
+        reasons = " ".join(e.reason for e in excluded) or "No shape or raster lies over usable pixels of a scene."
+        raise BadData(
+            f"None of the {len(scenes)} scenes of {catalog} has labels from {place}. {reasons} Correct labels.source "
+            "or labels.match, or ingest scenes of the labelled places."
+        )
+    _alike(taken, params.scenes.bands)
+    far = [s for s, shift in shifts.items() if shift.measurable and shift.pixels > params.labels.max_shift]
+    warnings = [
+        f"Labels of {id} lie {shifts[id].pixels:g} pixels off their image (dx {shifts[id].dx:g}, "
+        f"dy {shifts[id].dy:g}), more than labels.max_shift = {params.labels.max_shift:g}."
+        for id in far
+    ]
+    for warning in warnings:
+        log.warning(warning)
+    manifest = Manifest(
+        project=params.project,
+        bands=params.scenes.bands,
+        dtype=taken[0].dtype,
+        scenes=tuple(scene.model_copy(update={"source": ""}) for scene in taken),
+        labels=_copy_labels(source.files(taken), place, data / "labels"),
+        excluded=tuple(excluded),
+        shifts=shifts,
+        findings=(*source.findings, *warnings),
+    )
+    write_json(data / "manifest.json", manifest.model_dump(mode="json"))
+    return manifest
+
+
+def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> Window | None:
+    """The tile of the scene with most labelled usable pixels and edges between them; None if nothing is labelled."""
+    best, busiest = 0, None
+    with rasterio.open(scene.mask_path(catalog)) as mask:
+        for top in range(0, scene.height, _TILE):
+            strip = Window(0, top, scene.width, min(_TILE, scene.height - top))
+            labels = source.burn(scene, strip)
+            labels[mask.read(1, window=strip) != 0] = UNLABELLED
+            for left in range(0, scene.width, _TILE):
+                tile = labels[:, left : left + _TILE]
+                edges = int((tile[1:] != tile[:-1]).sum() + (tile[:, 1:] != tile[:, :-1]).sum())
+                weight = edges + 1 if (tile != UNLABELLED).any() else 0
+                if weight > best:
+                    best, busiest = weight, Window(left, top, tile.shape[1], tile.shape[0])
+    return busiest
+
+
+def _shift(scene: Scene, catalog: Path, source: LabelSource, window: Window) -> Shift:
+    with rasterio.open(scene.image_path(catalog)) as image, rasterio.open(scene.mask_path(catalog)) as mask:
+        pixels = scene.physical(image.read(window=window))
+        usable = (mask.read(1, window=window) == 0) & np.isfinite(pixels).all(axis=0)
+    return measure_shift(pixels, source.burn(scene, window), usable)
+
+
+def _alike(scenes: list[Scene], bands: tuple[str, ...]) -> None:
+    for scene in scenes:
+        names = tuple(band.name for band in scene.bands)
+        if names != bands:
+            raise BadData(
+                f"Scene {scene.id} has the bands {', '.join(names)} where scenes.bands says {', '.join(bands)}; ingest "
+                "it again with these bands, or leave it out by labels.match."
+            )
+        if scene.dtype != scenes[0].dtype:
+            raise BadData(
+                f"Scene {scene.id} is {scene.dtype} and scene {scenes[0].id} is {scenes[0].dtype}; a dataset has "
+                "one pixel type. Leave one kind out by labels.match."
+            )
+
+
+def _copy_labels(files: list[Path], place: Path, target: Path) -> tuple[LabelFile, ...]:
+    base = place if place.is_dir() else place.parent
+    with replacing(target) as draft:
+        draft.mkdir()
+        copied = []
+        for file in sorted(files):
+            copy = draft / file.relative_to(base)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+            path = str(file.relative_to(base).as_posix())
+            copied.append(LabelFile(path=path, sha256=sha256(copy), size=copy.stat().st_size))
+    return tuple(copied)

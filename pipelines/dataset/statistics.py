@@ -95,7 +95,9 @@ def train_statistics(store: ChipStore) -> Statistics:
         raise BadData("The train split has no usable pixel; lower chips.min_valid or add labels.")
     std = np.sqrt(squares / count)
     if (flat := [b for b, s in zip(store.bands, std, strict=True) if s == 0]) or not np.isfinite(std).all():
-        raise BadData(f"Band(s) {flat or store.bands} are constant or not finite over the train split; drop or repair them.")
+        raise BadData(
+            f"Band(s) {flat or store.bands} are constant or not finite over the train split; drop or repair them."
+        )
     sample = np.concatenate(samples, axis=1)
     p01, p99 = np.percentile(sample if sample.shape[1] else mean[:, None], [1, 99], axis=1)
     return Statistics(

@@ -46,8 +46,8 @@ class RasterLabels:
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)`` uint8; values that are no class, nodata included, are 255.
 
-        Raises ``BadData`` if CRS, shape or corners of the raster are not those of the scene. Corners may differ by up to
-        half a pixel, where the nearest pixel is the one at the same row and column.
+        Raises ``BadData`` if CRS, shape or corners of the raster are not those of the scene. Corners may differ by up
+        to half a pixel, where the nearest pixel is the one at the same row and column.
         """
         if scene.id not in self._files:
             height, width = (window.height, window.width) if window else (scene.height, scene.width)
@@ -67,19 +67,19 @@ class RasterLabels:
         return indices
 
     def _same_grid(self, raster: Any, scene: Scene) -> None:
-        name = self._files[scene.id]
+        name = self._files[scene.id].name  # the sentence goes into the manifest, which holds no machine's paths
         if (raster.height, raster.width) != (scene.height, scene.width):
             raise BadData(
                 f"Label raster {name} has {raster.width} x {raster.height} pixels and scene {scene.id} has "
                 f"{scene.width} x {scene.height}; draw the labels on the scene's grid."
             )
         if raster.crs is None and raster.transform.is_identity:
-            self._find(f"{name.name} has no georeference; its pixels were taken for those of scene {scene.id}.")
+            self._find(f"{name} has no georeference; its pixels were taken for those of scene {scene.id}.")
             return
         if raster.crs != CRS.from_user_input(scene.crs):
             raise BadData(
-                f"Label raster {name} is in {raster.crs} and scene {scene.id} in {scene.crs}; reproject the labels to the "
-                "scene's grid with nearest neighbour."
+                f"Label raster {name} is in {raster.crs} and scene {scene.id} in {scene.crs}; reproject the labels to "
+                "the scene's grid with nearest neighbour."
             )
         corners = [(0, 0), (scene.width, 0), (0, scene.height), (scene.width, scene.height)]
         off = max(
@@ -89,11 +89,11 @@ class RasterLabels:
         )
         if off > 0.5:
             raise BadData(
-                f"Label raster {name} (transform {tuple(raster.transform)[:6]}) lies {off:.2f} pixels off scene {scene.id} "
-                f"(transform {scene.transform}); draw the labels on the scene's grid."
+                f"Label raster {name} (transform {tuple(raster.transform)[:6]}) lies {off:.2f} pixels off scene "
+                f"{scene.id} (transform {scene.transform}); draw the labels on the scene's grid."
             )
         if off > _EXACT:
-            self._find(f"{name.name} lies {off:.2f} pixels off scene {scene.id}; the nearest pixels were taken.")
+            self._find(f"{name} lies {off:.2f} pixels off scene {scene.id}; the nearest pixels were taken.")
 
     def _find(self, sentence: str) -> None:
         if sentence not in self.findings:
@@ -109,4 +109,4 @@ def _opened(file: Path) -> Iterator[Any]:
             with rasterio.open(file) as raster:
                 yield raster
     except RasterioError as error:
-        raise BadData(f"Label raster {file} cannot be read ({error}); repair it or export it again.") from error
+        raise BadData(f"Label raster {file.name} cannot be read; repair it or export it again.") from error

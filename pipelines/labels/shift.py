@@ -64,12 +64,17 @@ def _label_edges(labels: NDArray[np.uint8], usable: NDArray[np.bool_]) -> NDArra
     """1 on both sides of a change of class. The rim of labelled ground is an edge too where it is a shape's outline."""
     edges = np.zeros(labels.shape, np.float32)
     known = usable & (labels != _UNLABELLED)
-    sparse = not (known.sum() > 0.5 * usable.sum())  # few shapes on unlabelled ground: their outlines are what can be seen
+    sparse = not (
+        known.sum() > 0.5 * usable.sum()
+    )  # few shapes on unlabelled ground: their outlines are what can be seen
     for axis in (0, 1):
-        a, b = [(slice(None, -1), slice(None)), (slice(None), slice(None, -1))][axis], [
-            (slice(1, None), slice(None)),
-            (slice(None), slice(1, None)),
-        ][axis]
+        a, b = (
+            [(slice(None, -1), slice(None)), (slice(None), slice(None, -1))][axis],
+            [
+                (slice(1, None), slice(None)),
+                (slice(None), slice(1, None)),
+            ][axis],
+        )
         both = usable[a] & usable[b] if sparse else known[a] & known[b]
         change = (labels[a] != labels[b]) & both
         edges[a] += change

@@ -42,7 +42,9 @@ class VectorLabels:
         joined = pd.concat([p.to_crs(crs) for p in parts], ignore_index=True)
         self._shapes = gpd.GeoDataFrame(joined, geometry="geometry", crs=crs)
         if self._shapes.empty:
-            raise BadData(f"No usable shape is left of {_names(files)}; look at the findings above and repair the file.")
+            raise BadData(
+                f"No usable shape is left of {_names(files)}; look at the findings above and repair the file."
+            )
         self._projected: dict[str, tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]] = {}
 
     def covers(self, scene: Scene) -> bool:
@@ -52,7 +54,7 @@ class VectorLabels:
         if self._labels.match is not None and self._labels.background is not None:
             return True
         _, _, tree = self._in(scene.crs)
-        return len(tree.query(_ground(scene, _whole(scene)))) > 0
+        return len(tree.query(_ground(scene, _whole(scene)), predicate="intersects")) > 0
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)`` uint8 by pixel centre; later shapes lie over earlier ones."""
@@ -77,7 +79,7 @@ class VectorLabels:
         return self._paths + [s for s in sidecars if s.exists()]
 
     def _prepare(self, file: Path) -> gpd.GeoDataFrame:
-        """Columns geometry and ``class`` (index); broken geometries repaired, empty ones and unknown classes dropped."""
+        """Columns geometry and ``class`` (index); broken geometries repaired, empty and unknown ones dropped."""
         frame = _read(file)
         if frame.crs is None:
             raise BadData(f"{file} states no coordinate reference system; assign one (for a shapefile, add its .prj).")
@@ -87,7 +89,9 @@ class VectorLabels:
             frame = frame[~empty]
         broken = ~frame.geometry.is_valid.to_numpy()
         if broken.any():
-            self._find(f"{file.name}: {broken.sum()} invalid geometry(ies) were repaired; check them against the image.")
+            self._find(
+                f"{file.name}: {broken.sum()} invalid geometry(ies) were repaired; check them against the image."
+            )
         geometry = shapely.make_valid(frame.geometry.to_numpy()) if broken.any() else frame.geometry.to_numpy()
         flat = shapely.area(geometry) == 0
         if flat.any():
@@ -101,7 +105,8 @@ class VectorLabels:
             return np.ones(len(frame), np.uint8)
         if field not in frame:
             raise BadData(
-                f"{file} has no attribute {field!r}, only {sorted(set(frame.columns) - {'geometry'})}; correct labels.field."
+                f"{file} has no attribute {field!r}, only {sorted(set(frame.columns) - {'geometry'})}; correct "
+                "labels.field."
             )
         index = {c.name.casefold(): i for i, c in enumerate(classes)} | {str(c.value): i for i, c in enumerate(classes)}
         keys = frame[field].map(_key)
@@ -111,13 +116,17 @@ class VectorLabels:
                 f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}."
             )
         if unknown := sorted(set(keys[found.isna()])):
-            self._find(f"{file.name}: {found.isna().sum()} shape(s) of {unknown[:12]} are none of labels.classes; left out.")
+            self._find(
+                f"{file.name}: {found.isna().sum()} shape(s) of {unknown[:12]} are none of labels.classes; left out."
+            )
         return np.asarray(found.fillna(UNLABELLED).to_numpy(np.uint8))
 
     def _in(self, crs: str) -> tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]:
         if crs not in self._projected:
             projected = self._shapes.to_crs(crs).geometry.to_numpy()
-            usable = np.isfinite(shapely.bounds(projected)).all(axis=1)  # far away from a projection's zone there is no ground
+            usable = np.isfinite(shapely.bounds(projected)).all(
+                axis=1
+            )  # far away from a projection's zone there is no ground
             projected, classes = projected[usable], self._shapes["class"].to_numpy(np.uint8)[usable]
             self._projected[crs] = (projected, classes, shapely.STRtree(projected))
         return self._projected[crs]

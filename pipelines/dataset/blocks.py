@@ -1,0 +1,115 @@
+"""Squares of ground that go to train, val or test as a whole."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from pipelines.config.params import Fractions
+from pipelines.dataset.regions import Region
+
+SPLITS = ("train", "val", "test")
+_ATTEMPTS = 64
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """A square grid in a region's projection, centred on the region; it covers the whole of it.
+
+    Cells are numbered row by row from the lower left. A region smaller than a block is one block.
+    """
+
+    region: Region
+    side: float  # metres
+    left: float
+    bottom: float
+    columns: int
+    rows: int
+
+    @classmethod
+    def over(cls, region: Region, side: float) -> BlockGrid:
+        west, south, east, north = region.footprint.bounds
+        columns = max(1, math.ceil((east - west) / side - 1e-6))
+        rows = max(1, math.ceil((north - south) / side - 1e-6))
+        left, bottom = (west + east - columns * side) / 2, (south + north - rows * side) / 2
+        return cls(region, side, left, bottom, columns, rows)
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    def cell(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Cell numbers ``(n,)`` of points ``(n, 2)`` in the region's projection."""
+        column = np.floor((points[:, 0] - self.left) / self.side).clip(0, self.columns - 1)
+        row = np.floor((points[:, 1] - self.bottom) / self.side).clip(0, self.rows - 1)
+        return (row * self.columns + column).astype(np.int64)
+
+    def polygons(self) -> NDArray[Any]:
+        """All cells, as shapely boxes in the region's projection."""
+        row, column = np.divmod(np.arange(len(self)), self.columns)
+        west, south = self.left + column * self.side, self.bottom + row * self.side
+        return np.asarray(shapely.box(west, south, west + self.side, south + self.side))
+
+    def name(self, cell: int) -> str:
+        row, column = divmod(cell, self.columns)
+        return f"{self.region.id}_{row:03d}_{column:03d}"
+
+    def filled(self, splits: dict[int, int]) -> NDArray[np.int64]:
+        """A split for every cell: those without data take that of the nearest cell with data."""
+        known = np.array(sorted(splits))
+        row, column = np.divmod(np.arange(len(self)), self.columns)
+        centres = np.column_stack([row, column])
+        _, nearest = cKDTree(centres[known]).query(centres)
+        return np.array([splits[int(known[n])] for n in nearest], np.int64)
+
+
+def assign(counts: NDArray[np.int64], fractions: Fractions, seed: int) -> NDArray[np.int64]:
+    """A split (index into ``SPLITS``) for each block, from its pixels per class ``(blocks, classes)``.
+
+    Iterative stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification of multi-label data"),
+    with pixel counts in place of single examples: the class with fewest pixels left goes first, and each of its
+    blocks goes to the split that still wants most of that class. Of several seeded orders the one is kept that leaves
+    fewest classes without a split, and then the one nearest to ``fractions``.
+    """
+    shares = np.array([fractions.train, fractions.val, fractions.test])
+    random = np.random.default_rng(seed)
+    best: tuple[tuple[float, ...], NDArray[np.int64]] | None = None
+    for _ in range(_ATTEMPTS):
+        splits = _stratify(counts, shares, random.permutation(len(counts)))
+        score = _badness(counts, splits, shares)
+        if best is None or score < best[0]:
+            best = (score, splits)
+    assert best is not None
+    return best[1]
+
+
+def _stratify(counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    wanted = shares[:, None] * counts.sum(axis=0)  # (splits, classes)
+    splits = np.full(len(counts), -1, np.int64)
+    left = counts.sum(axis=0).astype(float)
+    while (open_classes := np.flatnonzero(left > 0)).size:
+        rarest = open_classes[np.argmin(left[open_classes])]
+        for block in order[(splits[order] < 0) & (counts[order, rarest] > 0)]:
+            ranks = list(zip(wanted[:, rarest], wanted.sum(axis=1), -np.arange(3), strict=True))
+            split = max((s for s in range(3) if shares[s] > 0), key=ranks.__getitem__)
+            splits[block] = split
+            wanted[split] -= counts[block]
+            left -= counts[block]
+        left[rarest] = 0
+    splits[splits < 0] = 0
+    return splits
+
+
+def _badness(counts: NDArray[np.int64], splits: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[float, ...]:
+    got = np.array([counts[splits == s].sum(axis=0) for s in range(3)])
+    asked = shares > 0
+    empty = int((got[asked].sum(axis=1) == 0).sum())
+    absent = int((got[asked][:, counts.sum(axis=0) > 0] == 0).sum())
+    total = np.maximum(counts.sum(axis=0), 1)
+    far = np.abs(got / total - shares[:, None])[:, counts.sum(axis=0) > 0]
+    return empty, absent, round(float(far.mean()), 9)

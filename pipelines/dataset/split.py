@@ -1,0 +1,148 @@
+"""Blocks and the plan of chips: which ground is for training, validation and test, before any chip is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+from numpy.typing import NDArray
+from pyproj import Geod
+
+from pipelines.config.params import Chips, Params
+from pipelines.dataset.blocks import SPLITS, BlockGrid, assign
+from pipelines.dataset.census import take_census
+from pipelines.dataset.regions import DEGREES, find_regions, moved, pixel_points
+from pipelines.dataset.snapshot import Manifest
+from pipelines.dataset.windows import Territories, choose_windows, spacings
+from pipelines.errors import BadData
+from pipelines.labels import open_labels
+from pipelines.progress import report
+from pipelines.scenes.scene import Scene
+
+
+def make_split(
+    manifest: Manifest, catalog: Path, labels_dir: Path, params: Params
+) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, float]:
+    """Blocks, plan and buffer in metres.
+
+    Blocks: block_id, region, split, ``pixels_<class>``, geometry (the part of the square over scenes). Plan: chip_id,
+    scene_id, split, block_id, region, row, col, size, geometry. Both in EPSG:4326, in a fixed order. Raises ``BadData``
+    if a split would be empty.
+    """
+    chips, names = params.chips, [c.name for c in params.labels.classes]
+    buffer = chip_diagonal(manifest.scenes, chips.size) if params.split.buffer is None else params.split.buffer
+    scenes = {scene.id: scene for scene in manifest.scenes}
+    regions = find_regions(manifest.scenes, buffer)
+    source = open_labels(labels_dir, params.labels)
+    grids = {region.id: BlockGrid.over(region, params.split.block) for region in regions}
+    counts = {region.id: np.zeros((len(grids[region.id]), len(names)), np.int64) for region in regions}
+    filled: dict[str, dict[int, NDArray[np.int32]]] = {}
+    for region in regions:
+        for id in region.scenes:
+            report(len(filled), len(scenes), f"counting classes of {id}")
+            wanted = set(spacings(chips))
+            here, filled[id] = take_census(
+                scenes[id], catalog, source, grids[region.id], len(names), chips.size, wanted
+            )
+            counts[region.id] += here
+    keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
+    table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
+    splits = assign(table, params.split.fractions, params.split.seed)
+    blocks = _block_table(grids, keys, splits, table, names)
+    chosen: list[dict[str, Any]] = []
+    for region in regions:
+        grid = grids[region.id]
+        mine = {cell: int(s) for (r, cell), s in zip(keys, splits, strict=True) if r == region.id}
+        if mine:
+            territories = Territories(grid, grid.filled(mine), buffer)
+            for id in region.scenes:
+                chosen += _rows(
+                    scenes[id], grid, choose_windows(scenes[id], grid, territories, filled[id], chips), chips
+                )
+    plan = gpd.GeoDataFrame(chosen, columns=[*_PLAN, "geometry"], geometry="geometry", crs=DEGREES)
+    plan["order"] = plan["split"].map({s: i for i, s in enumerate(SPLITS)})
+    plan = plan.sort_values(["order", "scene_id", "row", "col"]).drop(columns="order").reset_index(drop=True)
+    require_splits(plan, params, len(blocks), buffer)
+    return blocks, plan, buffer
+
+
+_PLAN = ("chip_id", "scene_id", "split", "block_id", "region", "row", "col", "size")
+
+
+def require_splits(chips: pd.DataFrame, params: Params, blocks: int, buffer: float) -> None:
+    """Raise ``BadData`` if a split that ``split.fractions`` asks for has no chip."""
+    have = chips["split"].value_counts()
+    for split in SPLITS:
+        if getattr(params.split.fractions, split) > 0 and not have.get(split, 0):
+            raise BadData(
+                f"The {split} split has no chip: {blocks} blocks of {params.split.block:g} m hold labelled pixels, chips "
+                f"are {params.chips.size} pixels wide and {buffer:.0f} m lie between splits. "
+                + (
+                    "Lower split.block, so that there are more blocks to give away."
+                    if blocks < 8
+                    else "Raise split.block, or lower chips.size or chips.min_valid, so that a chip fits into a block."
+                )
+            )
+
+
+def chip_diagonal(scenes: Sequence[Scene], size: int) -> float:
+    """Metres on the ground, of the largest chip that is cut from the middle of a scene."""
+    geod = Geod(ellps="WGS84")
+    longest = 0.0
+    for scene in scenes:
+        row, column = (scene.height - size) / 2, (scene.width - size) / 2
+        rows, columns = (
+            np.array([row, row + size, row, row + size]),
+            np.array([column, column + size, column + size, column]),
+        )
+        points = moved(pixel_points(scene, rows, columns), scene.crs, DEGREES)
+        for a, b in ((0, 1), (2, 3)):
+            longest = max(longest, geod.inv(*points[a], *points[b])[2])
+    return longest
+
+
+def _block_table(
+    grids: dict[str, BlockGrid],
+    keys: list[tuple[str, int]],
+    splits: NDArray[np.int64],
+    counts: NDArray[np.int64],
+    names: list[str],
+) -> gpd.GeoDataFrame:
+    rows = []
+    for (region, cell), split, pixels in zip(keys, splits, counts, strict=True):
+        grid = grids[region]
+        ground = shapely.intersection(grid.polygons()[cell], grid.region.footprint)
+        row = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
+        row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
+        rows.append(row | {"geometry": _in_degrees(ground, grid)})
+    columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]
+    return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=DEGREES)
+
+
+def _rows(
+    scene: Scene, grid: BlockGrid, windows: list[tuple[int, int, int, Any]], chips: Chips
+) -> list[dict[str, Any]]:
+    centres = np.array([shapely.get_coordinates(shapely.centroid(w[3]))[0] for w in windows]).reshape(-1, 2)
+    return [
+        {
+            "chip_id": f"{scene.id}_{row:05d}_{column:05d}",
+            "scene_id": scene.id,
+            "split": SPLITS[split],
+            "block_id": grid.name(int(cell)),
+            "region": grid.region.id,
+            "row": row,
+            "col": column,
+            "size": chips.size,
+            "geometry": _in_degrees(polygon, grid),
+        }
+        for (split, row, column, polygon), cell in zip(windows, grid.cell(centres), strict=True)
+    ]
+
+
+def _in_degrees(geometry: Any, grid: BlockGrid) -> Any:
+    return shapely.transform(geometry, lambda points: moved(points, grid.region.projection, DEGREES))
