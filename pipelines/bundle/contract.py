@@ -27,7 +27,7 @@ REFERENCE = "reference"
 
 
 class Contract(BaseModel):
-    """``bundle.json`` of a bundle folder. Physical units are those of ``bands``; classes are in order of their index."""
+    """``bundle.json``. Physical units are those of ``bands``; classes stand in the order of their index."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import zipfile
 from pathlib import Path
 from typing import cast
@@ -60,16 +62,16 @@ def load_pt2(path: Path) -> nn.Module:
 def pickles(path: Path) -> list[str]:
     """Members of a pt2 archive that loading would unpickle."""
     with zipfile.ZipFile(path) as archive:
-        found = []
-        for member in archive.infolist():
-            with archive.open(member) as stream:
-                head = stream.read(4)
-            raw = "/data/weights/weight_" in member.filename or "/data/constants/tensor_" in member.filename
-            if not raw and (head[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05") or head == b"PK\x03\x04"):
-                found.append(member.filename)
-            elif member.filename.endswith("_config.json") and b'"use_pickle": true' in archive.read(member):
-                found.append(member.filename)
-        return found
+        return [member.filename for member in archive.infolist() if _pickled(archive, member)]
+
+
+def _pickled(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    name = member.filename
+    if name.endswith("_config.json"):
+        return re.search(rb'"use_pickle":\s*true', archive.read(member)) is not None
+    if "/data/weights/" in name or "/data/constants/" in name:  # raw numbers, unless their config says otherwise
+        return False
+    return name.endswith((".pt", ".pkl")) and member.file_size > 0
 
 
 def activation_bytes(program: ExportedProgram) -> int:
@@ -81,7 +83,9 @@ def activation_bytes(program: ExportedProgram) -> int:
     for i, node in enumerate(nodes):
         value = node.meta.get("val")
         if node.op == "call_function" and isinstance(value, Tensor):
-            alive[node] = int(np.prod([int(side) for side in value.shape])) * value.element_size()
+            # `int` of a free side would fix it in the graph; its hint is the example's.
+            sides = [side.node.hint if isinstance(side, torch.SymInt) else side for side in value.shape]
+            alive[node] = math.prod(sides) * value.element_size()
         most = max(most, sum(alive.values()))
         alive = {other: size for other, size in alive.items() if last_use[other] > i}  # type: ignore[index]
     return most

@@ -59,7 +59,7 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
         data_type="float32",
     )
     classes = [
-        MLMClassification(value=i, name=c.name, title=c.name, color_hint=c.color.lstrip("#").upper())
+        MLMClassification(value=i, name=c.name, color_hint=c.color.lstrip("#").upper())
         for i, c in enumerate(contract.classes)
     ]
     task: Any = "semantic-segmentation"

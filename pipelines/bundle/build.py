@@ -1,0 +1,102 @@
+"""Putting a bundle together from what the stages left in a workspace."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import geopandas as gpd
+
+from pipelines.bundle.card import write_card
+from pipelines.bundle.contract import BLOCKS, MLM, REFERENCE, WEIGHTS, Contract, checksums, write_contract
+from pipelines.bundle.export import export
+from pipelines.bundle.mlm import item
+from pipelines.config.params import Params
+from pipelines.dataset.snapshot import read_manifest
+from pipelines.errors import BadData
+from pipelines.files import read_json, replacing, write_json
+from pipelines.lineage.revision import revision
+from pipelines.scenes.scene import Band
+from pipelines.training.checkpoint import ModelSpec, load_trained
+
+_NEEDED = {
+    "train": "train",
+    "metrics.json": "evaluate",
+    "evaluation/temperature.json": "evaluate",
+    "reference": "profile",
+    "blocks.parquet": "split",
+    "certificate.json": "split",
+    "manifest.json": "snapshot",
+}
+
+
+def build(workspace: Path, params: Params, target: Path) -> Contract:
+    """Export the model that was trained and evaluated in ``workspace`` and write the bundle folder ``target``.
+
+    Reads ``data/`` of the workspace and nothing else but ``dvc.lock`` and git, for the revision. Raises ``BadData``
+    naming the stage to run where something is missing or the dataset's certificate is not clean.
+    """
+    data = workspace / "data"
+    for name, stage in _NEEDED.items():
+        if not (data / name).exists():
+            raise BadData(f"{data / name} is missing; run `swath {stage}` before the model is bundled.")
+    certificate = read_json(data / "certificate.json")
+    if not certificate["clean"]:
+        raise BadData(f"The dataset's certificate is not clean: {'; '.join(certificate['findings'])}")
+    manifest = read_manifest(data / "manifest.json")
+    module, spec = load_trained(data / "train")
+    with replacing(target) as draft:
+        draft.mkdir()
+        held = export(module, len(spec.bands), draft)
+        shutil.copyfile(data / "train" / WEIGHTS, draft / WEIGHTS)
+        shutil.copytree(data / "reference", draft / REFERENCE)
+        shutil.copyfile(data / "blocks.parquet", draft / BLOCKS)
+        contract = Contract(
+            project=params.project,
+            task=spec.task,
+            model=spec.model,
+            bands=_bands(params, spec),
+            dtype=manifest.dtype,
+            nodata="nan" if params.scenes.nodata_is_nan else params.scenes.nodata,
+            statistics=spec.statistics,
+            resolution=spec.resolution,
+            classes=spec.classes,
+            temperature=_temperature(data / "evaluation" / "temperature.json"),
+            window=params.predict.window,
+            overlap=params.predict.overlap,
+            batch=params.predict.batch,
+            activation_bytes=held,
+            metrics=read_json(data / "metrics.json"),
+            revision=revision(workspace),
+            files={},
+        )
+        blocks = gpd.read_parquet(data / "blocks.parquet").to_crs("EPSG:4326")
+        west, south, east, north = (float(side) for side in blocks.total_bounds)
+        last = max(scene.datetime for scene in manifest.scenes)
+        write_card(draft, contract, certificate, manifest, data)
+        write_json(draft / MLM, item(contract, (west, south, east, north), last, draft).to_dict())
+        contract = contract.model_copy(update={"files": checksums(draft)})
+        write_contract(draft, contract)
+    return contract
+
+
+def _bands(params: Params, spec: ModelSpec) -> tuple[Band, ...]:
+    radiometry = params.scenes.radiometry
+
+    def each(value: float | tuple[float, ...]) -> tuple[float, ...]:
+        return value if isinstance(value, tuple) else (value,) * len(spec.bands)
+
+    return tuple(
+        Band(name=band.name, units=band.units, scale=scale, offset=offset)
+        for band, scale, offset in zip(
+            spec.statistics.bands, each(radiometry.scale), each(radiometry.offset), strict=True
+        )
+    )
+
+
+def _temperature(path: Path) -> float:
+    temperature = float(read_json(path)["temperature"])
+    if not (math.isfinite(temperature) and temperature > 0):
+        raise BadData(f"{path} holds the temperature {temperature}, which must be above 0; run `swath evaluate` again.")
+    return temperature

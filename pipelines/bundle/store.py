@@ -1,0 +1,100 @@
+"""Where bundles are found: a folder, a run of MLflow, or a version or alias in its registry."""
+
+from __future__ import annotations
+
+import logging
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from pipelines.bundle.contract import CONTRACT, Contract, read_contract
+from pipelines.config.settings import settings
+from pipelines.errors import BadData, SwathError
+from pipelines.files import replacing, sha256
+
+ARTIFACTS = "bundle"  # the folder of a run's artifacts
+BUNDLE_TAG = "swath.bundle"  # of a model version: URI of its bundle
+_MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<version>\d+))")
+_RUN = re.compile(r"runs:/(?P<run>\w+)(/(?P<path>.+))?")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on this machine whose files are as its contract says."""
+
+    folder: Path
+    contract: Contract
+    uri: str  # models:/NAME/VERSION, runs:/RUN/bundle, or the folder's name
+    version: int | None = None  # in the registry
+
+    @property
+    def name(self) -> str:
+        """What a map is tagged with: ``NAME v3`` of the registry, or the folder's name."""
+        return self.uri if self.version is None else f"{self.contract.project} v{self.version}"
+
+
+def open_bundle(where: str | Path) -> Bundle:
+    """The bundle at ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN[/bundle]`` or a folder, checked.
+
+    Bundles of the registry are kept below ``SWATH_HOME/bundles``, named by the hash of their contract. Raises
+    ``BadData`` where there is no such bundle or its files are damaged, ``SwathError`` where MLflow cannot be reached.
+    """
+    address = str(where)
+    if match := _MODEL.fullmatch(address):
+        version, source = registered(match["name"], match["alias"] or int(match["version"]))
+        folder = _fetched(source)
+        return Bundle(folder, read_contract(folder), f"models:/{match['name']}/{version}", version)
+    if match := _RUN.fullmatch(address):
+        source = f"runs:/{match['run']}/{match['path'] or ARTIFACTS}"
+        folder = _fetched(source)
+        return Bundle(folder, read_contract(folder), source)
+    if re.match(r"\w+:/", address):
+        raise BadData(f"{address} names no model; use models:/NAME@champion, models:/NAME/3, runs:/RUN or a folder.")
+    return Bundle(Path(where), read_contract(Path(where)), Path(where).name)
+
+
+def registered(name: str, which: str | int) -> tuple[int, str]:
+    """Number and bundle URI of a version of the model ``name``, by number or alias."""
+    mlflow.set_tracking_uri(settings().mlflow_uri)
+    client = mlflow.MlflowClient()
+    try:
+        if isinstance(which, int):
+            version = client.get_model_version(name, str(which))
+        else:
+            version = client.get_model_version_by_alias(name, which)
+    except MlflowException as error:
+        raise _explained(error, f"The registry has no model {name!r} with version or alias {which!r}") from error
+    return int(version.version), version.tags.get(BUNDLE_TAG) or f"runs:/{version.run_id}/{ARTIFACTS}"
+
+
+def _fetched(source: str) -> Path:
+    mlflow.set_tracking_uri(settings().mlflow_uri)
+    with tempfile.TemporaryDirectory() as scratch:
+        digest = sha256(_download(f"{source}/{CONTRACT}", Path(scratch)))
+    kept = settings().home / "bundles" / digest
+    if not kept.exists():
+        log.info("fetching %s", source)
+        with replacing(kept) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
+            _download(source, Path(scratch)).rename(draft)
+            read_contract(draft)
+    return kept
+
+
+def _download(uri: str, target: Path) -> Path:
+    try:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=str(target)))
+    except MlflowException as error:
+        raise _explained(error, f"There is no {uri}") from error
+    except OSError as error:
+        raise SwathError(f"{uri} could not be fetched ({error}); check MLFLOW_TRACKING_URI and try again.") from error
+
+
+def _explained(error: MlflowException, sentence: str) -> SwathError:
+    if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        return BadData(f"{sentence}; `swath models` lists what there is. MLflow says: {error.message}")
+    return SwathError(f"{sentence}, or MLflow cannot be reached; try again. MLflow says: {error.message}")
