@@ -1,3 +1,124 @@
+"""Watching for drift: the training reference, and the four steps of a watch over the champion's maps."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
 import typer
 
+from pipelines.cli.result import emit
+from pipelines.config import Params, load_params, settings
+from pipelines.errors import BadData
+
 app = typer.Typer()
+drift = typer.Typer(no_args_is_help=True, help="Watch whether scenes still look like those the champion learned from.")
+app.add_typer(drift, name="drift")
+
+Run = Annotated[str, typer.Option(help="Name of the run; its results lie in REPORTS/PROJECT/drift/RUN.")]
+
+
+@app.command()
+def profile() -> None:
+    """DVC stage: profile the train split's pixels by season and zone, as the reference of later scenes."""
+    from pipelines.dataset.shards import ChipStore
+    from pipelines.monitoring.chips import chip_samples
+    from pipelines.monitoring.reference import write_reference
+
+    params = load_params()
+    store = ChipStore(Path("data/chips"))
+    entries = write_reference(Path("data/reference"), chip_samples(store, params.drift.sample), params.drift.by)
+    emit({"profiles": len(entries), "scenes": max(e.scenes for e in entries), "pixels": max(e.pixels for e in entries)})
+
+
+@drift.command("profile")
+def collect_profiles(run: Run) -> None:
+    """Collect the profiles of the champion's maps and merge the latest by season and zone."""
+    from pipelines.monitoring.watch import collect
+
+    params = load_params()
+    version = _champion(params.project)
+    found = collect(_maps(params, version), version, _folder(params, run), params.drift)
+    emit({"version": version, "scenes": len(found.scenes), "unreadable": len(found.unreadable)})
+
+
+@drift.command("compare")
+def compare_profiles(run: Run) -> None:
+    """Compare them with the reference of the model that made the maps."""
+    from pipelines.monitoring.watch import collected, compare_run
+
+    params = load_params()
+    folder = _folder(params, run)
+    version = collected(folder).version
+    with TemporaryDirectory() as scratch:
+        reference = _download_reference(params.project, version, Path(scratch))
+        comparison = compare_run(_maps(params, version), reference, folder, params.drift)
+    odd = [scene.name for scene in comparison.scenes if scene.odd]
+    emit({"version": version, "scenes": len(comparison.scenes), "odd": len(odd), "reference": reference is not None})
+
+
+@drift.command("report")
+def write_page(run: Run) -> None:
+    """Write the page, and the list of the places most worth labelling."""
+    from pipelines.monitoring.watch import collected, report_run
+
+    params = load_params()
+    folder = _folder(params, run)
+    page, verdict = report_run(
+        _maps(params, collected(folder).version),
+        settings().catalog / params.project,
+        params.scenes.bands,
+        folder,
+        params.drift,
+        project=params.project,
+    )
+    emit({"report": str(page), "verdict": verdict.verdict, "sentence": verdict.sentence})
+
+
+@drift.command("decide")
+def decide(run: Run) -> None:
+    """State the verdict; drift calls for a training, once a cooldown."""
+    from pipelines.monitoring.watch import decide_run
+
+    params = load_params()
+    folder = _folder(params, run)
+    said = decide_run(folder, folder.parent / "retrain.json", params.drift, datetime.now(UTC))
+    small = {name: said[name] for name in ("verdict", "sentence", "retrain", "features", "report", "version")}
+    emit(small | {"project": params.project, "changed": said["retrain"], "reason": said["sentence"]})
+
+
+def _folder(params: Params, run: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.:+-]{0,199}", run):
+        raise BadData(f"{run!r} is no name for a run; use letters, digits and _ . : + - only.")
+    return settings().reports / params.project / "drift" / run
+
+
+def _maps(params: Params, version: str | None) -> Path:
+    return settings().predictions / params.project / f"v{version}"
+
+
+def _champion(project: str) -> str | None:
+    from mlflow import MlflowClient
+
+    from pipelines.registry.aliases import CHAMPION, holder
+
+    champion = holder(MlflowClient(settings().mlflow_uri), project, CHAMPION)
+    return str(champion.version) if champion else None
+
+
+def _download_reference(project: str, version: str | None, scratch: Path) -> Path | None:
+    if version is None:
+        return None
+    from mlflow import MlflowClient, artifacts
+
+    from pipelines.registry import aliases
+
+    uri = settings().mlflow_uri
+    bundle = aliases.version(MlflowClient(uri), project, version).tags[aliases.BUNDLE]
+    reference = f"{bundle}/reference"
+    if not artifacts.list_artifacts(artifact_uri=reference, tracking_uri=uri):
+        return None
+    return Path(artifacts.download_artifacts(artifact_uri=reference, dst_path=str(scratch), tracking_uri=uri))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import permutations
 
@@ -64,34 +64,22 @@ class Compared(BaseModel):
 
 
 class Comparison(BaseModel):
-    """All scenes that the model of ``version`` mapped, and their groups, each compared."""
+    """All scenes that the model of ``version`` mapped, and their groups, each compared; no model, no scenes."""
 
     model_config = ConfigDict(frozen=True)
 
-    version: str
+    version: str | None
     has_reference: bool
     scenes: tuple[Compared, ...]
     groups: tuple[Compared, ...]
 
 
-def compare(profiles: Sequence[Profile], references: Sequence[Reference], version: str, params: Drift) -> Comparison:
-    """Compare the profiles of scenes with the references: of inputs first, then of outputs; either may be absent.
-
-    A feature is judged by the first reference that has it.
-    """
-    groups: dict[tuple[str | None, str | None], list[Profile]] = defaultdict(list)
-    for profile in profiles:
-        groups[group_key(profile.facts, params.by)].append(profile)
-    scenes, together = [], []
-    for key in sorted(groups, key=str):
-        members = sorted(groups[key], key=lambda p: (p.facts.when, p.facts.scene or ""))
-        name = group_name(key)
-        ours = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
-        recent = merged(latest(members, params))
-        whole = _compared(name, name, recent, references, params)
-        scenes += ours
-        together.append(whole.model_copy(update={"histograms": _histograms(recent, [whole, *ours], references)}))
-    return Comparison(version=version, has_reference=bool(references), scenes=tuple(scenes), groups=tuple(together))
+def grouped(profiles: Iterable[Profile], params: Drift) -> dict[str, list[Profile]]:
+    """Profiles of scenes by the name of their group, such as ``winter-21S``; the earliest first."""
+    groups: dict[str, list[Profile]] = defaultdict(list)
+    for profile in sorted(profiles, key=lambda p: (p.facts.when, p.facts.scene or "")):
+        groups[group_name(group_key(profile.facts, params.by))].append(profile)
+    return dict(sorted(groups.items()))
 
 
 def latest(members: Sequence[Profile], params: Drift) -> list[Profile]:
@@ -99,6 +87,23 @@ def latest(members: Sequence[Profile], params: Drift) -> list[Profile]:
     ordered = sorted(members, key=lambda p: p.facts.when)
     since = ordered[max(len(ordered) - 2 * params.min_scenes, 0)].facts.when
     return [p for p in ordered if p.facts.when >= since]
+
+
+def compare(
+    groups: Mapping[str, Sequence[Profile]], references: Sequence[Reference], version: str | None, params: Drift
+) -> Comparison:
+    """Compare scenes and the latest of each group with the references: of inputs, then of outputs; either may lack.
+
+    ``groups`` is what ``grouped`` gives. A feature is judged by the first reference that has it.
+    """
+    scenes, wholes = [], []
+    for name, members in groups.items():
+        own = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
+        recent = merged(latest(members, params))
+        whole = _compared(name, name, recent, references, params)
+        scenes += own
+        wholes.append(whole.model_copy(update={"histograms": _histograms(recent, [whole, *own], references)}))
+    return Comparison(version=version, has_reference=bool(references), scenes=tuple(scenes), groups=tuple(wholes))
 
 
 def _compared(name: str, group: str, profile: Profile, references: Sequence[Reference], params: Drift) -> Compared:

@@ -110,7 +110,7 @@ def _stretched(channel: np.ma.MaskedArray) -> NDArray[np.uint8]:
         return np.zeros(channel.shape, np.uint8)
     low, high = np.percentile(valid, (2, 98))
     scaled = (np.ma.filled(channel.astype(np.float32), low) - low) / max(high - low, 1e-9)
-    return (np.clip(np.nan_to_num(scaled), 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.clip(np.nan_to_num(scaled), 0, 1) * 255, np.uint8)
 
 
 def _size(source: rasterio.DatasetReader) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Verdict(BaseModel):
 
     verdict: Word
     sentence: str
-    version: str
+    version: str | None
     features: tuple[str, ...]  # at most five, the worst first
     groups: tuple[GroupVerdict, ...]
 
@@ -52,7 +52,7 @@ def judge(comparison: Comparison, params: Drift) -> Verdict:
     """
     groups = tuple(_group(whole, comparison, params) for whole in comparison.groups)
     word: Word = "no sample"
-    if not comparison.has_reference:
+    if comparison.scenes and not comparison.has_reference:
         word = "no reference"
     elif groups:
         order: tuple[Word, ...] = ("drift", "warning", "none", "no sample")
@@ -106,6 +106,8 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
 
 
 def _sentence(word: Word, groups: tuple[GroupVerdict, ...], comparison: Comparison) -> str:
+    if comparison.version is None:
+        return "No verdict: there is no champion yet, so there are no maps to watch."
     model, count = f"version {comparison.version}", len(comparison.scenes)
     where = ", ".join(g.group for g in groups if g.verdict == word)
     if word == "drift":

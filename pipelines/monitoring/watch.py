@@ -1,0 +1,131 @@
+"""The four steps of a watch over the champion's maps. Each leaves its result in the folder of the run.
+
+``scenes.json`` and ``groups/*.bin`` are left by ``collect``, ``comparison.json`` by ``compare_run``, ``report.html``
+and ``places.geojson`` by ``report_run``, ``verdict.json`` by ``decide_run``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.config.params import Drift
+from pipelines.errors import BadData
+from pipelines.files import read_json, replacing, write_json
+from pipelines.monitoring.drift import Comparison, compare, grouped, latest
+from pipelines.monitoring.places import places
+from pipelines.monitoring.profile import Profile, merged, read_profile
+from pipelines.monitoring.reference import INDEX, Reference
+from pipelines.monitoring.report import SceneFiles, write_report
+from pipelines.monitoring.verdict import Verdict, call_for_training, judge
+from pipelines.progress import report
+
+logger = logging.getLogger(__name__)
+
+PROFILE = "profile.bin"
+KEPT = 50  # latest scenes of a group that are compared, at least; older ones had their turn
+
+
+class Watched(BaseModel):
+    """``scenes.json``: what a run looks at."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str | None  # None: there is no champion yet
+    scenes: tuple[str, ...]  # folder names below the maps of the version
+    unreadable: tuple[str, ...]  # sentences about profiles that are damaged
+
+
+def collect(maps: Path, version: str | None, folder: Path, params: Drift) -> Watched:
+    """Gather the profiles below ``maps``, the folder of one model version's maps, and merge the latest by group."""
+    found = sorted(path for path in Path(maps).glob(f"*/{PROFILE}") if not path.parent.name.startswith("."))
+    profiles: list[tuple[str, Profile]] = []
+    unreadable = []
+    for done, path in enumerate(found):
+        report(done, len(found), f"profile of {path.parent.name}")
+        try:
+            profiles.append((path.parent.name, read_profile(path)))
+        except BadData as error:
+            logger.warning("%s", error)
+            unreadable.append(str(error))
+    names = {id(profile): name for name, profile in profiles}
+    kept: list[str] = []
+    with replacing(folder / "groups") as draft:
+        draft.mkdir()
+        for group, members in grouped((p for _, p in profiles), params).items():
+            merged(latest(members, params)).write(draft / f"{group}.bin")
+            kept += [names[id(p)] for p in members[-max(KEPT, len(latest(members, params))) :]]
+    watched = Watched(version=version, scenes=tuple(sorted(kept)), unreadable=tuple(unreadable))
+    write_json(folder / "scenes.json", watched.model_dump(mode="json"))
+    return watched
+
+
+def collected(folder: Path) -> Watched:
+    """What ``collect`` wrote. Raises ``BadData`` where it has not run."""
+    return Watched.model_validate(_read(folder / "scenes.json", "swath drift profile"))
+
+
+def compare_run(maps: Path, references: Path | None, folder: Path, params: Drift) -> Comparison:
+    """Compare the scenes collected in ``folder`` with a bundle's ``reference`` folder, or with nothing."""
+    watched = collected(folder)
+    profiles = [read_profile(Path(maps) / scene / PROFILE) for scene in watched.scenes]
+    comparison = compare(grouped(profiles, params), open_references(references), watched.version, params)
+    write_json(folder / "comparison.json", comparison.model_dump(mode="json"))
+    return comparison
+
+
+def open_references(folder: Path | None) -> Sequence[Reference]:
+    """The references of inputs and outputs in a bundle's ``reference`` folder, as far as they are there."""
+    if folder is None:
+        return []
+    return [Reference(folder / kind) for kind in ("inputs", "outputs") if (folder / kind / INDEX).exists()]
+
+
+def report_run(
+    maps: Path, catalog: Path, bands: Sequence[str], folder: Path, params: Drift, *, project: str
+) -> tuple[Path, Verdict]:
+    """Write the page and the places worth labelling; return the page and the verdict that it states."""
+    comparison, verdict = judged(folder, params)
+    odd = [scene for group in verdict.groups if group.verdict in ("drift", "warning") for scene in group.scenes]
+    worth = places((scene, Path(maps) / scene / "confidence.tif") for scene in odd)
+    write_json(folder / "places.geojson", worth)
+    files = {
+        scene.name: SceneFiles(
+            image=Path(catalog) / "scenes" / scene.name / "image.tif",
+            bands=tuple(bands),
+            classes=Path(maps) / scene.name / "classes.tif",
+        )
+        for scene in comparison.scenes
+    }
+    page = folder / "report.html"
+    write_report(page, comparison, verdict, files, worth, project=project, run=folder.name)
+    return page, verdict
+
+
+def decide_run(folder: Path, state: Path, params: Drift, now: datetime) -> dict[str, Any]:
+    """Write the verdict, and whether it calls for a training. A run repeated says what it said before."""
+    _, verdict = judged(folder, params)
+    file = folder / "verdict.json"
+    before = file.exists() and bool(read_json(file)["retrain"])
+    retrain = before or call_for_training(verdict, folder.name, state, params, now)
+    page = folder / "report.html"
+    decision = verdict.model_dump(mode="json") | {"retrain": retrain, "report": str(page) if page.exists() else None}
+    write_json(file, decision)
+    return decision
+
+
+def judged(folder: Path, params: Drift) -> tuple[Comparison, Verdict]:
+    """The comparison in ``folder`` and its verdict. Raises ``BadData`` where ``compare_run`` has not run."""
+    comparison = Comparison.model_validate(_read(folder / "comparison.json", "swath drift compare"))
+    return comparison, judge(comparison, params)
+
+
+def _read(path: Path, command: str) -> Any:
+    if not path.exists():
+        raise BadData(f"{path} is missing; run `{command} --run {path.parent.name}` first.")
+    return read_json(path)
