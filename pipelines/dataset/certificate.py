@@ -54,8 +54,8 @@ def require_clean(path: Path) -> Certificate:
     certificate = read_certificate(path)
     if not certificate.clean:
         raise BadData(
-            f"{path} is not clean, so nothing may be trained on this dataset: {' '.join(certificate.findings)} Correct the "
-            "scenes or the section `split` of params.yaml, and run `swath split` again."
+            f"{path} is not clean, so nothing may be trained on this dataset: {' '.join(certificate.findings)} Correct "
+            "the scenes or the section `split` of params.yaml, and run `swath split` again."
         )
     return certificate
 

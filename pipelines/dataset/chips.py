@@ -38,8 +38,8 @@ def cut_chips(
     """Write the chips of ``plan`` to the folder ``target`` in the layout of ``ChipStore``; return the index.
 
     Rows come in the order of split, scene, row and column. Memory holds one strip of a scene, as high as a chip and a
-    block of its file. Raises ``BadData`` if a scene's bytes are not those of the manifest, if a block cannot be read, or
-    if a usable pixel is not a finite number.
+    block of its file. Raises ``BadData`` if a scene's bytes are not those of the manifest, if a block cannot be read,
+    or if a usable pixel is not a finite number.
     """
     scenes = {scene.id: scene for scene in manifest.scenes}
     source = open_labels(labels_dir, params.labels)
@@ -139,8 +139,8 @@ def _passing(
                 read = image.read(window=window) if pixels else np.empty((0, *bits.shape), image.dtypes[0])
                 if np.issubdtype(read.dtype, np.floating) and not np.isfinite(read[:, bits == 0]).all():
                     raise BadData(
-                        f"Scene {scene.id} has pixels that are not numbers where its mask says they are usable, in rows {top} "
-                        f"to {bottom}; set scenes.nodata and ingest it again."
+                        f"Scene {scene.id} has pixels that are not numbers where its mask says they are usable, in "
+                        f"rows {top} to {bottom}; set scenes.nodata and ingest it again."
                     )
                 return read, bits, labels
 
@@ -169,8 +169,8 @@ def _passing(
                     yield int(row), held[0][:, down, across], held[1][down, across], held[2][down, across]
     except RasterioError as error:
         raise BadData(
-            f"Scene {scene.id} cannot be read from {scene.image_path(catalog)} ({error}); delete it from the catalog and "
-            "ingest it again."
+            f"Scene {scene.id} cannot be read from {scene.image_path(catalog)} ({error}); delete it from the catalog "
+            "and ingest it again."
         ) from error
 
 

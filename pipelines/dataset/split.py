@@ -80,8 +80,8 @@ def require_splits(chips: pd.DataFrame, params: Params, blocks: int, buffer: flo
     for split in SPLITS:
         if getattr(params.split.fractions, split) > 0 and not have.get(split, 0):
             raise BadData(
-                f"The {split} split has no chip: {blocks} blocks of {params.split.block:g} m hold labelled pixels, chips "
-                f"are {params.chips.size} pixels wide and {buffer:.0f} m lie between splits. "
+                f"The {split} split has no chip: {blocks} blocks of {params.split.block:g} m hold labelled pixels, "
+                f"chips are {params.chips.size} pixels wide and {buffer:.0f} m lie between splits. "
                 + (
                     "Lower split.block, so that there are more blocks to give away."
                     if blocks < 8
@@ -91,18 +91,14 @@ def require_splits(chips: pd.DataFrame, params: Params, blocks: int, buffer: flo
 
 
 def chip_diagonal(scenes: Sequence[Scene], size: int) -> float:
-    """Metres on the ground, of the largest chip that is cut from the middle of a scene."""
+    """Metres on the ground: the longest of the chips at the middle and corners of the scenes."""
     geod = Geod(ellps="WGS84")
     longest = 0.0
     for scene in scenes:
-        row, column = (scene.height - size) / 2, (scene.width - size) / 2
-        rows, columns = (
-            np.array([row, row + size, row, row + size]),
-            np.array([column, column + size, column + size, column]),
-        )
-        points = moved(pixel_points(scene, rows, columns), scene.crs, DEGREES)
-        for a, b in ((0, 1), (2, 3)):
-            longest = max(longest, geod.inv(*points[a], *points[b])[2])
+        places = np.array([(0.5, 0.5), (0, 0), (0, 1), (1, 0), (1, 1)]) * (scene.height - size, scene.width - size)
+        for left, right in (((0, 0), (size, size)), ((size, 0), (0, size))):
+            a, b = (moved(pixel_points(scene, *(places + end).T), scene.crs, DEGREES) for end in (left, right))
+            longest = max(longest, float(np.max(geod.inv(*a.T, *b.T)[2])))
     return longest
 
 
