@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from pipelines.errors import BAD_DATA_EXIT
 from pipelines.files import read_json
 from pipelines.progress import PROGRESS_FILE
 from pipelines.workspace.stage import LOCK
+from pipelines.workspace.workspace import run_name
 from plugins.revision import asked_revision
 
 _GRACE = 20  # seconds between asking a command to stop and killing it
@@ -58,7 +58,7 @@ class SwathOperator(BaseOperator):
         emits: Asset | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs, **({"outlets": [emits]} if emits else {}))
+        super().__init__(outlets=[emits] if emits else None, **kwargs)
         self.lock = [
             f"{{{{ (ti.xcom_pull(task_ids='{task}') or {{}}).get('lock', {{}}) | tojson }}}}" for task in after
         ]
@@ -72,7 +72,7 @@ class SwathOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         started = monotonic()
-        result = self._run(self.arguments(context), context)
+        result = self._start(self.arguments(context), context)
         result["command_seconds"] = round(monotonic() - started, 2)
         if "shards" in result:
             context["ti"].xcom_push(key="shards", value=list(range(result["shards"])))
@@ -86,7 +86,7 @@ class SwathOperator(BaseOperator):
 
     def arguments(self, context: Any) -> list[str]:
         """The command line after ``swath``."""
-        run = run_name(context)
+        run = _run(context)
         command = [part.replace("{run}", run) for part in self.command if part]
         if self.shard is not None:
             command += ["--shard", str(self.shard)]
@@ -96,7 +96,7 @@ class SwathOperator(BaseOperator):
 
     def where(self, context: Any) -> list[str]:
         revision = self.revision or asked_revision(context)
-        return ["--run", run_name(context), *(["--revision", revision] if revision else [])]
+        return ["--run", _run(context), *(["--revision", revision] if revision else [])]
 
     def on_kill(self) -> None:
         if self._process and self._process.poll() is None:
@@ -109,9 +109,9 @@ class SwathOperator(BaseOperator):
     def _merged_lock(self) -> str:
         return json.dumps({stage: entry for entries in self.lock for stage, entry in json.loads(entries).items()})
 
-    def _run(self, arguments: list[str], context: Any) -> dict[str, Any]:
+    def _start(self, arguments: list[str], context: Any) -> dict[str, Any]:
         self.log.info("swath %s", " ".join(arguments))
-        progress = settings().home / "progress" / f"{run_name(context)}.{context['ti'].task_id}.json"
+        progress = settings().home / "progress" / f"{_run(context)}.{context['ti'].task_id}.json"
         with tempfile.TemporaryDirectory() as scratch:
             answer = Path(scratch) / "result.json"
             self._process = subprocess.Popen(
@@ -149,6 +149,5 @@ class DvcStageOperator(SwathOperator):
         return [*self.command, *self.where(context)]
 
 
-def run_name(context: Any) -> str:
-    """The run's DAG and id as one name that is safe for files, such as ``ingest_scenes.manual-2026-11-22``."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{context['dag'].dag_id}.{context['run_id']}")[:200]
+def _run(context: Any) -> str:
+    return run_name(context["dag"].dag_id, context["run_id"])

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from airflow.listeners import hookimpl
 
-from pipelines.workspace.workspace import close_workspace
+from pipelines.workspace.workspace import close_workspace, run_name
 
 
 @hookimpl
@@ -21,4 +20,4 @@ def on_dag_run_failed(dag_run: Any, msg: str) -> None:
 
 
 def _close(dag_run: Any) -> None:
-    close_workspace(re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{dag_run.dag_id}.{dag_run.run_id}")[:200])
+    close_workspace(run_name(dag_run.dag_id, dag_run.run_id))

@@ -17,6 +17,11 @@ from pipelines.workspace.source import mirror
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 
 
+def run_name(dag: str, run: str) -> str:
+    """A DAG and the id of its run as one name that is safe for files, such as ``ingest_scenes.manual-2026-11-22``."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{dag}.{run}")[:200]
+
+
 def open_workspace(run: str, commit: str) -> Path:
     """The folder of ``run`` with ``commit`` checked out; made if it is not there, left as it is if it is.
 
@@ -33,7 +38,11 @@ def open_workspace(run: str, commit: str) -> Path:
 
 
 def close_workspace(run: str) -> None:
-    shutil.rmtree(_folder(run), ignore_errors=True)
+    """Remove the folder of ``run``, and the bytecode that Python kept of it elsewhere."""
+    folder = _folder(run)
+    shutil.rmtree(folder, ignore_errors=True)
+    if sys.pycache_prefix:
+        shutil.rmtree(Path(sys.pycache_prefix, *folder.parts[1:]), ignore_errors=True)
 
 
 def environment(commit: str) -> dict[str, str]:
@@ -52,7 +61,6 @@ def environment(commit: str) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": here.mlflow_uri,
         "SWATH_REVISION": commit,
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
 

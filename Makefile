@@ -1,0 +1,44 @@
+# Everything that is made lies below var/, the environment included.
+VAR := $(abspath $(or $(SWATH_HOME),var))
+VENV := $(VAR)/venv
+PYTHON ?= python3
+export SWATH_HOME := $(VAR)
+export PYTHONPYCACHEPREFIX := $(VAR)/pycache
+SWATH := $(VENV)/bin/swath
+
+.PHONY: run up down test lint bench pictures lock
+
+run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
+	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
+
+up: $(VENV)/.ready  ## Airflow and MLflow stay up
+	@$(SWATH) up
+
+down: $(VENV)/.ready  ## stop them
+	@$(SWATH) down
+
+test: $(VENV)/.ready  ## all tests, slow ones included
+	$(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest $(TESTS)
+
+lint: $(VENV)/.ready  ## style, types and import contracts
+	$(VENV)/bin/ruff check --cache-dir $(VAR)/cache/ruff .
+	$(VENV)/bin/ruff format --check --cache-dir $(VAR)/cache/ruff .
+	$(VENV)/bin/mypy --cache-dir $(VAR)/cache/mypy
+	$(VENV)/bin/lint-imports --cache-dir $(VAR)/cache/import-linter
+
+bench: $(VENV)/.ready  ## every figure that the README quotes
+	@for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/bin/python $$file || exit 1; done
+
+lock: $(VENV)/.ready  ## pin anew what pyproject.toml asks for
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header \
+		--no-emit-index-url --upgrade pyproject.toml -o requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || \
+		{ echo "Swath needs Python 3.11 or 3.12; name one with PYTHON=python3.11"; exit 1; }
+	@echo "The environment is made in $(VENV) (about 7 GB, once)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python --no-deps --editable .
+	@touch $@

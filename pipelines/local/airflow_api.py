@@ -1,0 +1,77 @@
+"""The few calls of Airflow's REST API that running a chain needs."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from pipelines.errors import SwathError
+from pipelines.local.services import Services
+
+
+class Airflow:
+    """A logged-in client of the public API, version 2."""
+
+    def __init__(self, services: Services) -> None:
+        self.address = services.airflow
+        self._client = httpx.Client(base_url=services.airflow, timeout=30, trust_env=False)
+        token = self._call("POST", "/auth/token", json={"username": services.user, "password": services.password})
+        self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
+
+    def wait_for_dags(self, dags: list[str], limit: float = 120) -> None:
+        """Return when all ``dags`` are parsed. Raises ``SwathError`` with Airflow's words if one is broken."""
+        deadline = time.monotonic() + limit
+        while True:
+            known = {dag["dag_id"] for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]}
+            if known >= set(dags):
+                return
+            if errors := self._call("GET", "/api/v2/importErrors")["import_errors"]:
+                raise SwathError(f"{errors[0]['filename']} cannot be imported: {errors[0]['stack_trace'][-800:]}")
+            if time.monotonic() > deadline:
+                raise SwathError(
+                    f"Airflow does not know {sorted(set(dags) - known)} yet; read var/logs/dag-processor.log."
+                )
+            time.sleep(0.5)
+
+    def unpause(self, dag: str) -> None:
+        self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
+
+    def trigger(self, dag: str, conf: dict[str, Any]) -> str:
+        """Start a run by hand; returns its id."""
+        return str(
+            self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
+        )
+
+    def runs(self, dag: str) -> list[dict[str, Any]]:
+        """The newest runs of a DAG, newest first."""
+        return list(self._call("GET", f"/api/v2/dags/{dag}/dagRuns?limit=20&order_by=-run_after")["dag_runs"])
+
+    def run(self, dag: str, run: str) -> dict[str, Any]:
+        return self._call("GET", f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}")
+
+    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
+        """The task instances of a run, mapped ones each."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances?limit=1000"
+        return list(self._call("GET", path)["task_instances"])
+
+    def result(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """What a task returned; empty if it returned nothing."""
+        path = (
+            f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances/{task}/xcomEntries/return_value?deserialize=false"
+        )
+        answer = self._client.get(path)
+        value = answer.json().get("value") if answer.status_code == 200 else None
+        return value if isinstance(value, dict) else {}
+
+    def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
+        answer = self._client.request(method, path, **kwargs)
+        if answer.status_code >= 400:
+            raise SwathError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
+        return dict(answer.json())
+
+
+def _quoted(run: str) -> str:
+    return quote(run, safe="")

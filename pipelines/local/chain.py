@@ -1,0 +1,142 @@
+"""One chain through the real scheduler: scenes, dataset, model, maps, drift."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.config import settings
+from pipelines.errors import SwathError
+from pipelines.files import read_json
+from pipelines.local.airflow_api import Airflow
+from pipelines.workspace.workspace import run_name
+
+# Each DAG, and the task whose success tells the asset that starts the next one.
+CHAIN = {
+    "ingest_scenes": "publish",
+    "build_dataset": "version_and_push",
+    "train_model": "promote",
+    "predict_scenes": "publish",
+    "monitor_drift": "decide",
+}
+_DONE = ("success", "failed")
+_PAUSE = 0.7  # seconds between two looks
+_EVENT_LIMIT = 60  # seconds in which the scheduler must have turned an event into a run
+
+
+class TaskState(BaseModel):
+    """A task instance as the progress display shows it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dag: str
+    run: str
+    task: str
+    index: int
+    state: str
+    seconds: float
+    share: float | None = None  # done, 0 to 1, where the task tells
+    note: str = ""
+
+
+class DagResult(BaseModel):
+    """A finished run and what its tasks returned, by task id."""
+
+    model_config = ConfigDict(frozen=True)
+
+    dag: str
+    run: str
+    seconds: float
+    task_seconds: float
+    command_seconds: float
+    results: dict[str, dict[str, Any]]
+
+
+def run_chain(airflow: Airflow, revision: str, watch: Callable[[list[TaskState]], None]) -> list[DagResult]:
+    """Ingest, build, train, predict and watch at ``revision``; every DAG through the scheduler.
+
+    A DAG is started by the event of the one before it, as it would be on a schedule; where nothing changed there is
+    no event, and it is started by hand. Raises ``SwathError`` that names the failed task and its log.
+    """
+    airflow.wait_for_dags(list(CHAIN))
+    for dag in CHAIN:
+        airflow.unpause(dag)
+    finished: list[DagResult] = []
+    told_at = None
+    for dag in CHAIN:
+        run = _started_by_event(airflow, dag, told_at) if told_at else None
+        run = run or airflow.trigger(dag, {"revision": revision})
+        result, told_at = _follow(airflow, dag, run, watch)
+        finished.append(result)
+    return finished
+
+
+def _started_by_event(airflow: Airflow, dag: str, told_at: str) -> str:
+    deadline = time.monotonic() + _EVENT_LIMIT
+    while time.monotonic() < deadline:
+        caused = [r for r in airflow.runs(dag) if r["run_type"] == "asset_triggered" and r["run_after"] >= told_at]
+        if caused:
+            return str(caused[0]["dag_run_id"])
+        time.sleep(_PAUSE)
+    raise SwathError(f"{dag} was told of a change at {told_at} and did not start; read var/logs/scheduler.log.")
+
+
+def _follow(
+    airflow: Airflow, dag: str, run: str, watch: Callable[[list[TaskState]], None]
+) -> tuple[DagResult, str | None]:
+    while True:
+        state = airflow.run(dag, run)
+        tasks = airflow.tasks(dag, run)
+        watch([_task_state(dag, run, task) for task in tasks])
+        if state["state"] in _DONE:
+            break
+        time.sleep(_PAUSE)
+    if broken := [t for t in tasks if t["state"] in ("failed", "upstream_failed")]:
+        first = min(broken, key=lambda t: (t["state"] != "failed", t["end_date"] or ""))
+        raise SwathError(f"{dag}.{first['task_id']} failed; read {_log(first, run)}")
+    results = {t["task_id"]: airflow.result(dag, run, t["task_id"]) for t in tasks if t["map_index"] == -1}
+    last = next((t for t in tasks if t["task_id"] == CHAIN[dag]), None)
+    told = last["start_date"] if last and last["state"] == "success" else None
+    done = DagResult(
+        dag=dag,
+        run=run,
+        seconds=float(state.get("duration") or 0),
+        task_seconds=sum(t["duration"] or 0 for t in tasks),
+        command_seconds=sum(r.get("command_seconds", 0) for r in results.values()),
+        results=results,
+    )
+    return done, told
+
+
+def _task_state(dag: str, run: str, task: dict[str, Any]) -> TaskState:
+    share, note = _progress(dag, run, task["task_id"]) if task["state"] == "running" else (None, "")
+    return TaskState(
+        dag=dag,
+        run=run,
+        task=task["task_id"],
+        index=task["map_index"],
+        state=task["state"] or "waiting",
+        seconds=float(task["duration"] or 0),
+        share=share,
+        note=note,
+    )
+
+
+def _progress(dag: str, run: str, task: str) -> tuple[float | None, str]:
+    try:
+        told = read_json(settings().home / "progress" / f"{run_name(dag, run)}.{task}.json")
+    except (OSError, ValueError):
+        return None, ""
+    return (told["done"] / told["total"] if told["total"] else None), str(told["what"])
+
+
+def _log(task: dict[str, Any], run: str) -> str:
+    folder = (
+        settings().home / "logs" / "tasks" / f"dag_id={task['dag_id']}" / f"run_id={run}" / f"task_id={task['task_id']}"
+    )
+    if task["map_index"] >= 0:
+        folder = folder / f"map_index={task['map_index']}"
+    return str(folder / f"attempt={task['try_number']}.log")

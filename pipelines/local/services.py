@@ -1,0 +1,249 @@
+"""Starting and stopping Airflow and MLflow on this machine, and nothing left running."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.config import settings
+from pipelines.errors import SwathError
+from pipelines.files import read_json, write_json
+
+log = logging.getLogger(__name__)
+
+INSTANCE = "SWATH_INSTANCE"  # in the environment of every process of the embedded system, tasks included
+_START_LIMIT = 180  # seconds
+
+
+class Services(BaseModel):
+    """The addresses of a running embedded system."""
+
+    model_config = ConfigDict(frozen=True)
+
+    instance: str
+    airflow: str
+    mlflow: str
+    user: str
+    password: str
+
+
+def start(checkout: Path, tell: Callable[[str], None]) -> Services:
+    """Start MLflow and the four parts of Airflow, wait until they answer, and return where they are.
+
+    What runs already is used as it is. On any failure everything is stopped and the log to read is named.
+    """
+    if (found := running()) is not None:
+        return found
+    stop()
+    home = settings().home
+    services = Services(
+        instance=secrets.token_hex(8),
+        airflow=f"http://127.0.0.1:{_free_port('SWATH_AIRFLOW_PORT', 8080)}",
+        mlflow=f"http://127.0.0.1:{_free_port('SWATH_MLFLOW_PORT', 5000)}",
+        user="admin",
+        password=_kept_secret(home, "password"),
+    )
+    write_json(_record(), services.model_dump())
+    env = environment(checkout, services)
+    try:
+        _start_mlflow(home, services, env, tell)
+        _start_airflow(home, services, env, tell)
+    except BaseException:
+        stop()
+        raise
+    return services
+
+
+def running() -> Services | None:
+    """The embedded system that answers on this machine for this ``SWATH_HOME``; ``None`` if there is none."""
+    if not _record().exists():
+        return None
+    services = Services.model_validate(read_json(_record()))
+    return services if _answers(f"{services.airflow}/api/v2/monitor/health") else None
+
+
+def stop() -> int:
+    """Stop every process of the embedded system of this ``SWATH_HOME``; returns how many there were."""
+    if not _record().exists():
+        return 0
+    instance = Services.model_validate(read_json(_record())).instance
+    ours = _processes(instance)
+    for send in (signal.SIGTERM, signal.SIGKILL):
+        for process in _processes(instance):
+            _signal(process, send)
+        deadline = time.monotonic() + 15
+        while _processes(instance) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    _record().unlink(missing_ok=True)
+    return len(ours)
+
+
+def environment(checkout: Path, services: Services) -> dict[str, str]:
+    """The whole configuration of the embedded system: environment variables, and nothing else."""
+    home = settings().home
+    port = services.airflow.rsplit(":", 1)[1]
+    workers = str(max(2, min(os.cpu_count() or 2, 8)))
+    return os.environ | {
+        INSTANCE: services.instance,
+        "SWATH_HOME": str(home),
+        "SWATH_GIT_REMOTE": os.environ.get("SWATH_GIT_REMOTE") or str(checkout),
+        "SWATH_GIT_INTERVAL": os.environ.get("SWATH_GIT_INTERVAL") or "10",
+        "MLFLOW_TRACKING_URI": services.mlflow,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "WHYLOGS_NO_ANALYTICS": "True",
+        "DO_NOT_TRACK": "1",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "PYTHONPYCACHEPREFIX": str(home / "pycache"),
+        "AIRFLOW_HOME": str(home / "airflow"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(checkout / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(checkout / "plugins"),
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": workers,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True",
+        "AIRFLOW__CORE__FERNET_KEY": _kept_secret(home, "fernet", fernet=True),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{services.user}:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "airflow" / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{services.airflow}/execution/",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow' / 'airflow.db'}",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": port,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__BASE_URL": services.airflow,
+        "AIRFLOW__API__SECRET_KEY": _kept_secret(home, "api"),
+        "AIRFLOW__API_AUTH__JWT_SECRET": _kept_secret(home, "jwt"),
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "30",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs" / "tasks"),
+        "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+        "AIRFLOW__SCHEDULER__JOB_HEARTBEAT_SEC": "5",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+    }
+
+
+def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> None:
+    (home / "mlflow").mkdir(parents=True, exist_ok=True)
+    store = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
+    port = services.mlflow.rsplit(":", 1)[1]
+    tell("MLflow starts")
+    artifacts = ["--serve-artifacts", "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+    place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
+    _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
+
+
+def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> None:
+    tell("Airflow's database is made ready")
+    (home / "airflow").mkdir(parents=True, exist_ok=True)
+    write_json(home / "airflow" / "passwords.json", {services.user: services.password})
+    (home / "airflow" / "passwords.json").chmod(0o600)
+    migrated = _spawn("airflow-migrate", ["-m", "airflow", "db", "migrate"], env).wait()
+    if migrated != 0:
+        raise SwathError(f"Airflow's database could not be made ready; read {_log('airflow-migrate')}.")
+    tell("Airflow starts")
+    parts = ("api-server", "scheduler", "dag-processor", "triggerer")
+    started = {part: _spawn(part, ["-m", "airflow", part], env) for part in parts}
+    pools = [("gpu", "1", "Training"), ("io", "4", "Fetching")]
+    _wait_for(f"{services.airflow}/api/v2/monitor/health", started, "api-server")
+    for name, slots, what in pools:
+        made = _spawn("pools", ["-m", "airflow", "pools", "set", name, slots, what], env).wait()
+        if made != 0:
+            raise SwathError(f"The Airflow pool {name!r} could not be made; read {_log('pools')}.")
+    _wait_for(f"{services.mlflow}/health", started, "mlflow")
+
+
+def _spawn(name: str, arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    _log(name).parent.mkdir(parents=True, exist_ok=True)
+    with _log(name).open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env=env,
+            cwd=settings().home,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def _wait_for(url: str, started: dict[str, subprocess.Popen[bytes]], name: str) -> None:
+    deadline = time.monotonic() + _START_LIMIT
+    while time.monotonic() < deadline:
+        if _answers(url):
+            return
+        for part, process in started.items():
+            if process.poll() is not None:
+                raise SwathError(f"Airflow's {part} ended at once; read {_log(part)}.")
+        time.sleep(0.3)
+    raise SwathError(f"{name} did not answer at {url} within {_START_LIMIT} s; read {_log(name)}.")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _processes(instance: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(INSTANCE) == instance and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return [process for process in found if process.pid != os.getpid()]
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _record() -> Path:
+    return settings().home / "services.json"
+
+
+def _log(name: str) -> Path:
+    return settings().home / "logs" / f"{name}.log"
+
+
+def _kept_secret(home: Path, name: str, fernet: bool = False) -> str:
+    """A random secret that stays the same for this ``SWATH_HOME``, readable by its owner alone."""
+    path = home / "airflow" / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        value = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if fernet else secrets.token_urlsafe(24)
+        path.touch(mode=0o600)
+        path.write_text(value, encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def _free_port(variable: str, usual: int) -> int:
+    if asked := os.environ.get(variable):
+        return int(asked)
+    for port in (usual, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise SwathError("No free port on 127.0.0.1; close something, or set SWATH_AIRFLOW_PORT and SWATH_MLFLOW_PORT.")

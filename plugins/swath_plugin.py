@@ -1,0 +1,27 @@
+"""What Airflow loads from this folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+from plugins import listener
+
+
+async def page(scope: Any, receive: Any, send: Any) -> None:
+    """The Swath page as an ASGI application. Imported at its first request: tasks load plugins too and never need it."""
+    from plugins.page import app
+
+    await app(scope, receive, send)
+
+
+class SwathPlugin(AirflowPlugin):
+    """Tidying after runs, and the Swath page in Airflow's navigation."""
+
+    name = "swath"
+    listeners = [listener]  # noqa: RUF012 - as Airflow declares it
+    fastapi_apps = [{"app": page, "url_prefix": "/swath", "name": "Swath"}]  # noqa: RUF012
+    external_views = [  # noqa: RUF012
+        {"name": "Swath", "href": "/swath/", "destination": "nav", "url_route": "swath", "category": "browse"}
+    ]
