@@ -38,30 +38,26 @@ class Ground:
 
 
 def read_plan(path: Path) -> pd.DataFrame:
-    """The chip plan without its geometry, in a fixed order."""
+    """The chip plan without its geometry, in a fixed order. Raises ``BadData`` if nothing in it can be scored."""
+    if not Path(path).exists():
+        raise BadData(f"{path} does not exist; run `swath split` first.")
     plan = pq.read_table(path, columns=PLAN_COLUMNS).to_pandas()
+    for split in ("val", "test"):
+        if not (plan["split"] == split).any():
+            raise BadData(f"{path} has no {split} chip to score; change split.fractions or split.seed.")
     return plan.sort_values(["scene_id", "row", "col", "chip_id"]).reset_index(drop=True)
 
 
-def grounds(manifest: Manifest, plan: pd.DataFrame, split: str, labels_dir: Path, labels: Labels) -> Iterator[Ground]:
-    """The ground of ``split`` in each scene that has some, one scene at a time, ordered by id.
-
-    Raises ``BadData`` if the split has no chip at all.
-    """
-    chips = plan[plan["split"] == split]
+def ground_of(scene: Scene, plan: pd.DataFrame, split: str, labels_dir: Path, labels: Labels) -> Ground | None:
+    """The ground of ``split`` in ``scene``; ``None`` where it has none."""
+    chips = plan[(plan["split"] == split) & (plan["scene_id"] == scene.id)]
     if chips.empty:
-        raise BadData(
-            f"the plan has no {split} chip, so there is nothing to score; change split.fractions or split.seed."
-        )
-    for scene in manifest.scenes:
-        of_scene = chips[chips["scene_id"] == scene.id]
-        if of_scene.empty:
-            continue
-        burned = burn(scene, labels_dir, labels)
-        ground = Ground(scene, of_scene, np.full(burned.shape, IGNORE, np.uint8))
-        for _, window in ground.chip_windows():
-            ground.truth[window] = burned[window]
-        yield ground
+        return None
+    burned = burn(scene, labels_dir, labels)
+    ground = Ground(scene, chips, np.full(burned.shape, IGNORE, np.uint8))
+    for _, window in ground.chip_windows():
+        ground.truth[window] = burned[window]
+    return ground
 
 
 def digest(manifest: Manifest, plan: pd.DataFrame, classes: list[str]) -> str:

@@ -16,8 +16,6 @@ from pipelines.evaluation.metrics import CURVE_BINS, IGNORE, Counts, boundary_co
 from pipelines.files import replacing
 from pipelines.inference.stitch import RowBand, Source
 
-Predicted = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-
 
 @dataclass
 class Tally:

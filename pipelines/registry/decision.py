@@ -108,4 +108,3 @@ def _praise(evidence: Evidence) -> str:
         f"It beats the {evidence.opponent} by {gain.value:+.4f} mIoU ({gain.low:+.4f} to {gain.high:+.4f}) "
         f"over {evidence.blocks} test blocks{seen}, and no class, scene, contract or speed stands against it."
     )
-

@@ -1,0 +1,100 @@
+"""The evaluate stage: from a trained network to ``data/metrics.json`` and ``data/evaluation``."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.config.params import Params
+from pipelines.dataset.shards import ChipStore
+from pipelines.dataset.snapshot import read_manifest
+from pipelines.errors import BadData
+from pipelines.evaluation.baseline import pixel_forest, train_pixels
+from pipelines.evaluation.chips import network_predictor, score_chips, val_temperature
+from pipelines.evaluation.ground import digest, ground_of, read_plan
+from pipelines.evaluation.report import Outcome, summary, write
+from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
+from pipelines.evaluation.stitching import Stitcher, open_scene
+from pipelines.evaluation.tracking import log_evaluation
+from pipelines.evaluation.watch import ValProfile
+from pipelines.files import replacing, write_json
+from pipelines.inference.stitch import RowBand
+from pipelines.monitoring.reference import write_reference
+from pipelines.progress import report as progress
+from pipelines.scenes.catalog import verify
+from pipelines.training.checkpoint import ModelSpec, load_trained
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
+    """Score ``data/train`` of ``workspace`` on the test ground of its scenes in ``catalog``; returns the metrics.
+
+    Every scene with val or test chips is predicted whole, once: its test ground is scored, and what the map shows on
+    its val ground, which the network was not trained on, becomes the reference that later maps are compared with.
+    Raises ``BadData`` if model, chips and scenes do not fit each other or a split has no labelled pixel.
+    """
+    data = Path(workspace) / "data"
+    network, spec = load_trained(data / "train")
+    store = ChipStore(data / "chips")
+    _require_fit(spec, store, params)
+    manifest, plan = read_manifest(data / "manifest.json"), read_plan(data / "plan.parquet")
+    names, means = [c.name for c in spec.classes], spec.statistics.means
+    temperature = val_temperature(network, store, means, spec.seed)
+    log.info("Temperature %.3f, fitted on the val chips.", temperature)
+    chips = score_chips(network, store, means, temperature)
+    classify = pixel_forest(*train_pixels(store, spec.seed), spec.seed) if params.evaluate.baseline else None
+
+    tally, bar = Tally(len(names)), Tally(len(names)) if classify else None
+    window, overlap = params.predict.window, params.predict.overlap
+    stitch = Stitcher(network_predictor(network, temperature), len(names), means, window, overlap)
+    watched: list[ValProfile] = []
+    concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
+    scenes = [scene for scene in manifest.scenes if scene.id in concerned]
+    for done, scene in enumerate(scenes):
+        progress(done, len(scenes), f"scoring scene {scene.id}")
+        verify(scene, catalog)
+        ground = ground_of(scene, plan, "test", data / "labels", params.labels)
+        val_chips = plan[(plan["split"] == "val") & (plan["scene_id"] == scene.id)]
+        with open_scene(scene, catalog, spec.bands) as source:
+            bands = stitch(source)
+            if not val_chips.empty:
+                watched.append(ValProfile(scene, val_chips, spec.bands, names, params.drift.sample))
+                bands = _shown_to(watched[-1], bands)
+            if ground:
+                tally_scene(tally, ground, bands)
+            else:
+                deque(bands, maxlen=0)
+            if ground and bar and classify:
+                tally_pixels(bar, ground, source, classify)
+        log.info("Scored scene %s, %d of %d.", scene.id, done + 1, len(scenes))
+    if not any(counts.any() for counts in tally.blocks.values()):
+        raise BadData("No labelled, unmasked pixel lies in the test chips; change split.fractions or split.seed.")
+    outcome = Outcome(digest(manifest, plan, names), manifest, spec.classes, temperature, tally, bar, chips)
+    metrics = summary(outcome, params.evaluate)
+    with replacing(data / "evaluation") as draft:
+        draft.mkdir()
+        write(draft, outcome)
+        write_reference(draft / "outputs", [profile.sample() for profile in watched], params.drift.by)
+    write_json(data / "metrics.json", metrics)
+    log_evaluation(data, metrics)
+    return metrics
+
+
+def _shown_to(profile: ValProfile, bands: Iterator[RowBand]) -> Iterator[RowBand]:
+    for band in bands:
+        profile(band)
+        yield band
+
+
+def _require_fit(spec: ModelSpec, store: ChipStore, params: Params) -> None:
+    names = tuple(c.name for c in params.labels.classes)
+    trained = tuple(c.name for c in spec.classes)
+    if not (names == trained == store.classes) or spec.bands != store.bands:
+        raise BadData(
+            f"data/train has the bands {spec.bands} and classes {trained}, data/chips {store.bands} and "
+            f"{store.classes}, params.yaml the classes {names}; run the stages from chip on again."
+        )

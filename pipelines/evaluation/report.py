@@ -1,0 +1,147 @@
+"""Counts become ``metrics.json``, tables and pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.config.params import Evaluate, LabelClass
+from pipelines.dataset.snapshot import Manifest
+from pipelines.evaluation import metrics as m
+from pipelines.evaluation.bootstrap import Interval, interval, paired_gain
+from pipelines.evaluation.calibration import calibration_error
+from pipelines.evaluation.chips import ChipScores
+from pipelines.evaluation.plots import draw_classes, draw_confusion, draw_curves, draw_reliability
+from pipelines.evaluation.score import Tally, by, write_blocks
+from pipelines.files import write_json
+
+BLOCK_SCORES = "blocks.parquet"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All counts of one evaluation."""
+
+    test: str  # digest of the test ground
+    manifest: Manifest
+    classes: tuple[LabelClass, ...]
+    temperature: float
+    network: Tally
+    baseline: Tally | None
+    chips: ChipScores
+
+    @property
+    def names(self) -> list[str]:
+        return [c.name for c in self.classes]
+
+
+def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
+    """What goes into ``metrics.json``. Scores of stitched test ground with block-bootstrap intervals come first."""
+    size = len(outcome.classes)
+    frame = outcome.network.frame("network")
+    blocks, counts = by(frame, "block_id", size)
+    total = counts.sum(axis=0)
+    options: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence}
+    scores = m.class_scores(total)
+    ious = interval(counts, lambda c: m.class_scores(c).iou, **options)
+    scenes = m.miou(by(frame, "scene_id", size)[1])
+    found: dict[str, Any] = {
+        "miou": _ends(interval(counts, m.miou, **options)[0]),
+        "accuracy": _number(m.accuracy(total)),
+        "f1": _number(m.mean_f1(total)),
+        "boundary": _number(m.boundary_f(outcome.network.boundary)),
+        "ece": _number(calibration_error(outcome.network.reliability)),
+        "classes": {
+            name: {
+                "iou": _number(iou.value),
+                "low": _number(iou.low),
+                "high": _number(iou.high),
+                "precision": _number(scores.precision[i]),
+                "recall": _number(scores.recall[i]),
+                "f1": _number(scores.f1[i]),
+                "support": int(scores.support[i]),
+            }
+            for i, (name, iou) in enumerate(zip(outcome.names, ious, strict=True))
+        },
+        "scenes": {
+            "lowest": _number(np.nanmin(scenes)),
+            "median": _number(np.nanmedian(scenes)),
+            "highest": _number(np.nanmax(scenes)),
+        },
+        "chips": {
+            "miou": _number(m.miou(outcome.chips.confusion)),
+            "accuracy": _number(m.accuracy(outcome.chips.confusion)),
+            "ece": _number(calibration_error(outcome.chips.after)),
+            "ece_before_scaling": _number(calibration_error(outcome.chips.before)),
+        },
+        "temperature": _number(outcome.temperature),
+        "test": {"digest": outcome.test, "blocks": len(blocks), "scenes": len(scenes), "pixels": int(total.sum())},
+    }
+    if outcome.baseline:
+        bar = by(outcome.baseline.frame("baseline"), "block_id", size)[1]
+        found["baseline"] = {
+            "miou": _ends(interval(bar, m.miou, **options)[0]),
+            "accuracy": _number(m.accuracy(bar.sum(axis=0))),
+            "f1": _number(m.mean_f1(bar.sum(axis=0))),
+            "gain": _ends(paired_gain(counts, bar, m.miou, **options)),
+        }
+    return found
+
+
+def write(folder: Path, outcome: Outcome) -> None:
+    """Write the tables and pictures of ``data/evaluation`` into ``folder``, which exists."""
+    names, size = outcome.names, len(outcome.classes)
+    frame = outcome.network.frame("network")
+    total = by(frame, "block_id", size)[1].sum(axis=0)
+    bar = outcome.baseline.frame("baseline") if outcome.baseline else None
+    curves = m.curves(outcome.network.histogram)
+    write_json(folder / "temperature.json", {"temperature": outcome.temperature})
+    write_blocks(folder / BLOCK_SCORES, frame if bar is None else pd.concat([frame, bar], ignore_index=True))
+    pd.DataFrame(total, index=pd.Index(names, name="true"), columns=names).to_csv(folder / "confusion.csv")
+    _scene_table(outcome, frame).to_csv(folder / "scenes.csv", index=False, float_format="%.6f")
+    points = {"pr": {"recall": curves.recall, "precision": curves.precision}}
+    points["roc"] = {"false_positive_rate": curves.false_positives, "true_positive_rate": curves.recall}
+    for name, columns in points.items():
+        _curve_table(names, curves.threshold, columns).to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
+    draw_confusion(folder / "confusion.png", total, names)
+    draw_curves(folder / "curves.png", curves, names, [c.color for c in outcome.classes])
+    draw_reliability(folder / "reliability.png", outcome.chips.before, outcome.chips.after)
+    bar_total = None if bar is None else by(bar, "block_id", size)[1].sum(axis=0)
+    draw_classes(folder / "classes.png", total, bar_total, names)
+
+
+def _scene_table(outcome: Outcome, frame: pd.DataFrame) -> pd.DataFrame:
+    ids, counts = by(frame, "scene_id", len(outcome.classes))
+    scenes = [outcome.manifest.scene(id) for id in ids]
+    return pd.DataFrame(
+        {
+            "scene_id": ids,
+            "date": [scene.datetime.date().isoformat() for scene in scenes],
+            "season": [scene.season for scene in scenes],
+            "zone": [scene.zone for scene in scenes],
+            "pixels": counts.sum(axis=(1, 2)),
+            "miou": m.miou(counts),
+            "accuracy": m.accuracy(counts),
+        }
+    )
+
+
+def _curve_table(names: list[str], threshold: m.Values, columns: dict[str, m.Values]) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"class": name, "threshold": threshold} | {column: v[i] for column, v in columns.items()})
+        for i, name in enumerate(names)
+    ]
+    return pd.concat(parts, ignore_index=True).dropna()
+
+
+def _ends(found: Interval) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in found.model_dump().items()}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), 6)

@@ -1,0 +1,39 @@
+"""What a map shows on ground that the network was not trained on, as the reference for watching later maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pipelines.inference.stitch import RowBand
+from pipelines.monitoring.features import Columns
+from pipelines.monitoring.profile import Facts, SceneProfile
+from pipelines.scenes.scene import MaskBit, Scene
+
+
+class ValProfile:
+    """A pixel sample of the val ground of one scene; it sees the row bands of the whole scene."""
+
+    def __init__(
+        self, scene: Scene, chips: pd.DataFrame, bands: Sequence[str], classes: Sequence[str], sample: int
+    ) -> None:
+        """``chips`` are the val chips of ``scene``; about ``sample`` usable pixels are kept."""
+        self._elsewhere = np.ones((scene.height, scene.width), bool)
+        for chip in chips.itertuples():
+            self._elsewhere[chip.row : chip.row + chip.size, chip.col : chip.col + chip.size] = False
+        share = 1 - self._elsewhere.mean()
+        shape = (scene.height, scene.width)
+        self._profile = SceneProfile(bands, classes, round(sample / share), shape, scene)
+        self._scene = scene
+
+    def __call__(self, band: RowBand) -> None:
+        hidden = np.where(self._elsewhere[band.rows], np.uint8(MaskBit.NODATA), np.uint8(0))
+        self._profile(band.rows, band.pixels, band.mask | hidden, band.probabilities)
+
+    def sample(self) -> tuple[Facts, Columns]:
+        """Facts and features; the shares without data and under cloud are those of the whole scene."""
+        facts = self._profile.facts()
+        whole = {"nodata_share": self._scene.nodata_share, "cloud_share": self._scene.cloud_share}
+        return facts.model_copy(update=whole), self._profile.columns()
