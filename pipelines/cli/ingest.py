@@ -1,3 +1,192 @@
+"""``swath ingest``: search, fetch, validate, publish, and all four in a row."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from pipelines.cli.result import emit
+from pipelines.config import Params, load_params, settings
+from pipelines.errors import BadData, SwathError
+from pipelines.files import read_json, write_json
+from pipelines.progress import report
+
 app = typer.Typer()
+group = typer.Typer(no_args_is_help=True, help="Bring scenes from a source into the local catalog.")
+app.add_typer(group, name="ingest")
+log = logging.getLogger(__name__)
+
+Run = Annotated[str, typer.Option(help="Names this run's staging folder; the same name continues the same run.")]
+Shard = Annotated[int, typer.Option(min=0, help="Which shard of the plan, counted from 0.")]
+Since = Annotated[str | None, typer.Option(help="First ISO date or time; default: params.scenes.dates.")]
+Until = Annotated[str | None, typer.Option(help="Last ISO date or time; default: params.scenes.dates.")]
+Area = Annotated[str | None, typer.Option(help="west,south,east,north in degrees; default: params.scenes.area.")]
+
+
+@group.command("search")
+def search_command(run: Run, since: Since = None, until: Until = None, area: Area = None) -> None:
+    """Find scenes that the catalog does not have yet, and write the plan to fetch them."""
+    emit(_search(load_params(), run, since, until, area))
+
+
+@group.command("fetch")
+def fetch_command(run: Run, shard: Shard) -> None:
+    """Fetch the scenes of one shard into the staging folder."""
+    emit(_fetch(load_params(), run, shard))
+
+
+@group.command("validate")
+def validate_command(run: Run, shard: Shard) -> None:
+    """Check the fetched scenes of one shard with Great Expectations."""
+    emit(_validate(load_params(), run, shard))
+
+
+@group.command("publish")
+def publish_command(run: Run) -> None:
+    """Move the staged scenes into the catalog and write Data Docs."""
+    emit(_publish(load_params(), run))
+
+
+@group.command("all")
+def all_command(run: Run = "desk", since: Since = None, until: Until = None, area: Area = None) -> None:
+    """Search, fetch, validate and publish in a row."""
+    params = load_params()
+    shards = _search(params, run, since, until, area)["shards"]
+    for shard in range(shards):
+        _fetch(params, run, shard)
+        _validate(params, run, shard)
+    emit(_publish(params, run))
+
+
+def _catalog(params: Params) -> Path:
+    return settings().catalog / params.project
+
+
+def _search(params: Params, run: str, since: str | None, until: str | None, area: str | None) -> dict[str, Any]:
+    from pipelines.scenes import catalog as catalogs
+    from pipelines.scenes import quarantine, staging
+    from pipelines.scenes.area import bounds_of, parse
+    from pipelines.scenes.dates import Dates
+    from pipelines.scenes.search import search
+
+    catalog, scenes = _catalog(params), params.scenes
+    bounds = parse(area) if area else bounds_of(scenes.area)
+    found, refused = search(scenes, bounds, Dates.of(scenes.dates, since, until))
+    known = {record.fingerprint for record in quarantine.records(catalog)}
+    for entry in refused:
+        quarantine.put(catalog, stage="search", **entry.model_dump())
+    new = [c for c in found if c.fingerprint not in known and catalogs.fingerprint(catalog, c.id) != c.fingerprint]
+    plan = staging.Plan(
+        run=run,
+        when=datetime.now(UTC),
+        area=bounds,
+        shard=scenes.shard,
+        former=catalogs.state(catalogs.read_scenes(catalog)),
+        refused=sum(entry.fingerprint not in known for entry in refused),
+        scenes=tuple(new),
+    )
+    (staging.folder(catalog, run) / "result.json").unlink(missing_ok=True)
+    staging.write_plan(catalog, plan)
+    return {"found": len(found) + len(refused), "new": len(new), "shards": plan.shards}
+
+
+def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
+    from pipelines.scenes import staging
+    from pipelines.scenes.fetch import fetch
+    from pipelines.scenes.publish import staged
+
+    catalog = _catalog(params)
+    plan, folder = staging.read_plan(catalog, run), staging.folder(catalog, run)
+    scenes = plan.of_shard(shard)
+    fetched, failed, unreachable = 0, 0, []
+    for done, candidate in enumerate(scenes):
+        report(done, len(scenes), f"fetching {candidate.id}")
+        try:
+            if not staged(folder, candidate.id, candidate.fingerprint):
+                fetch(candidate, params.scenes, plan.area, folder)
+            fetched += 1
+        except BadData as error:
+            failed += 1
+            _set_aside(catalog, candidate, "fetch", str(error))
+        except SwathError as error:
+            log.error("%s", error)
+            unreachable.append(f"{candidate.id}: {error}")
+    if unreachable:
+        raise SwathError(f"{len(unreachable)} of {len(scenes)} scenes could not be fetched: {'; '.join(unreachable)}")
+    report(len(scenes), len(scenes), "fetched")
+    return {"fetched": fetched, "quarantined": failed}
+
+
+def _validate(params: Params, run: str, shard: int) -> dict[str, Any]:
+    from pipelines.scenes import staging
+
+    catalog = _catalog(params)
+    plan = staging.read_plan(catalog, run)
+    checked, failed = _check(params, plan, plan.of_shard(shard), None)
+    return {"checked": checked, "quarantined": failed}
+
+
+def _publish(params: Params, run: str) -> dict[str, Any]:
+    from pipelines.scenes import catalog as catalogs
+    from pipelines.scenes import quarantine, staging
+    from pipelines.scenes.publish import publish
+
+    catalog = _catalog(params)
+    docs = settings().reports / params.project / "data_docs"
+    folder = staging.folder(catalog, run)
+    if (receipt := folder / "result.json").exists():  # killed, or cleared, after the work was done
+        return dict(read_json(receipt))
+    plan = staging.read_plan(catalog, run)
+    _check(params, plan, plan.scenes, docs)
+    published, scenes = publish(catalog, params.project, plan)
+    fingerprints = {c.fingerprint for c in plan.scenes}
+    state = catalogs.state(scenes)
+    result = {
+        "published": len(published),
+        "ids": published[:20],
+        "scenes": len(scenes),
+        "changed": state != plan.former,
+        "digest": state,
+        "quarantined": plan.refused + sum(r.fingerprint in fingerprints for r in quarantine.records(catalog)),
+        "data_docs": str(docs / "index.html") if (docs / "index.html").exists() else None,
+    }
+    write_json(receipt, result)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    (folder / "plan.json").unlink(missing_ok=True)
+    return result
+
+
+def _check(params: Params, plan: Any, scenes: Any, docs: Path | None) -> tuple[int, int]:
+    """Check fetched scenes and set aside those that fail. Returns how many were checked, and how many failed."""
+    from pipelines.checks.scenes import failures
+    from pipelines.scenes import staging
+
+    catalog = _catalog(params)
+    folder = staging.folder(catalog, plan.run)
+    rows = staging.read_rows(folder, scenes)
+    reasons = failures(rows, params.scenes, docs, plan.when)
+    for candidate in scenes:
+        if candidate.id in reasons:
+            _set_aside(catalog, candidate, "validate", reasons[candidate.id])
+            shutil.rmtree(folder / "scenes" / candidate.id, ignore_errors=True)
+    return len(rows), len(reasons)
+
+
+def _set_aside(catalog: Path, candidate: Any, stage: str, reason: str) -> None:
+    from pipelines.scenes import quarantine
+
+    quarantine.put(
+        catalog,
+        id=candidate.id,
+        source=candidate.source,
+        stage=stage,
+        reason=reason,
+        fingerprint=candidate.fingerprint,
+    )

@@ -21,11 +21,8 @@ class Dates(NamedTuple):
     @classmethod
     def of(cls, dates: tuple[date, date] | None, since: str | None = None, until: str | None = None) -> Self:
         """Whole days ``dates``; ``since`` and ``until``, ISO dates or times, override either end."""
-        first, last = dates or (None, None)
-        return cls(
-            _moment(since, time.min) if since else first and datetime.combine(first, time.min, UTC),
-            _moment(until, time.max) if until else last and datetime.combine(last, time.max, UTC),
-        )
+        first, last = (d.isoformat() for d in dates) if dates else (None, None)
+        return cls(_moment(since or first, time.min), _moment(until or last, time.max))
 
     def hold(self, when: datetime) -> bool:
         return (self.first is None or when >= self.first) and (self.last is None or when <= self.last)
@@ -52,7 +49,9 @@ def from_file(tag: str | None, name: str) -> datetime | None:
     return None
 
 
-def _moment(text: str, end: time) -> datetime:
+def _moment(text: str | None, end: time) -> datetime | None:
+    if text is None:
+        return None
     try:
         if len(text) == 10:
             return datetime.combine(date.fromisoformat(text), end, UTC)

@@ -74,8 +74,10 @@ def gdal_path(href: str) -> str:
 
 @contextmanager
 def opened(href: str) -> Iterator[Any]:
-    """The raster at ``href``, open for reading. Raises ``BadData`` or ``SwathError`` as ``explained`` tells."""
-    with explained(href), rasterio.open(gdal_path(href), driver=_DRIVERS) as dataset:
+    """The raster at ``href``, open for reading. Raises as ``explained`` does, on opening only."""
+    with explained(href):
+        dataset = rasterio.open(gdal_path(href), driver=_DRIVERS)
+    with dataset:
         yield dataset
 
 

@@ -95,6 +95,8 @@ def _walked(node: pystac.STACObject, seen: set[str]) -> Iterator[pystac.Item | R
             continue
         href = str(link.absolute_href)
         try:
+            if is_remote(own) and not is_remote(href):
+                raise ValueError("a remote catalog may not point to a local file")
             target = link.resolve_stac_object(root=node.get_root()).target
         except (APIError, requests.RequestException) as error:
             raise _no_answer(href, error) from error

@@ -1,0 +1,226 @@
+"""The bands of a scene on one grid, read window by window from wherever they lie."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from pipelines.config.params import CloudMask, Scenes
+from pipelines.errors import BadData
+from pipelines.scenes.area import Bounds, window_of
+from pipelines.scenes.candidate import Candidate, Quantity
+from pipelines.scenes.remote import explained, opened
+from pipelines.scenes.scene import MaskBit
+
+_DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_MAX_PIXELS = 10**10
+_TILE = 2048  # columns of a window; sources stored in whole rows are read in whole rows
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class _File:
+    href: str
+    dataset: Any  # a rasterio dataset on the scene's grid
+    indexes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Bands:
+    """A scene's bands, open for reading. Windows count from the scene's own upper left corner."""
+
+    crs: Any
+    transform: Affine
+    width: int
+    height: int
+    dtype: str
+    nodata: float | None
+    quantities: tuple[Quantity | None, ...]
+    _window: Window
+    _files: tuple[_File, ...]
+    _classes: _File | None
+    _cloud_mask: CloudMask
+
+    def windows(self) -> Iterator[Window]:
+        """Windows that cover the scene, row by row."""
+        by_row = any(f.dataset.block_shapes[0][1] >= f.dataset.width for f in self._files)
+        step = self.width if by_row else _TILE
+        for row in range(0, self.height, _ROWS):
+            for column in range(0, self.width, step):
+                yield Window(column, row, min(step, self.width - column), min(_ROWS, self.height - row))
+
+    def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Pixels ``(bands, rows, columns)`` in ``dtype`` and mask ``(rows, columns)``, uint8 bits of ``MaskBit``.
+
+        Raises ``BadData`` for a block that cannot be read, and for NaN where NaN is not the nodata value.
+        """
+        parts, valid = [], np.ones((window.height, window.width), bool)
+        for file in self._files:
+            part = self._pixels(file, window)
+            if MaskFlags.per_dataset in file.dataset.mask_flag_enums[0]:
+                with explained(file.href):
+                    valid &= file.dataset.read_masks(1, window=self._shifted(window)) > 0
+            parts.append(part)
+        pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
+        if np.issubdtype(pixels.dtype, np.floating):
+            strange = ~np.isfinite(pixels)
+            if strange.any() and not (self.nodata is not None and math.isnan(self.nodata)):
+                raise BadData(
+                    f"{self._files[0].href} holds NaN or infinity, which params.scenes.nodata={self.nodata} does not "
+                    "announce; set nodata: nan if those pixels have no data."
+                )
+            valid &= ~strange.any(axis=0)
+        if self.nodata is not None and not math.isnan(self.nodata):
+            valid &= (pixels != self.nodata).all(axis=0)
+        bits = np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
+        if self._classes is not None:
+            classes = self._pixels(self._classes, window)[0]
+            bits[valid & np.isin(classes, self._cloud_mask.cloud)] |= MaskBit.CLOUD
+            bits[valid & np.isin(classes, self._cloud_mask.shadow)] |= MaskBit.SHADOW
+        return pixels, bits
+
+    def _pixels(self, file: _File, window: Window) -> NDArray[Any]:
+        with explained(file.href):
+            pixels: NDArray[Any] = file.dataset.read(file.indexes, window=self._shifted(window))
+        return pixels
+
+    def _shifted(self, window: Window) -> Window:
+        column, row = self._window.col_off + window.col_off, self._window.row_off + window.row_off
+        return Window(column, row, window.width, window.height)
+
+
+@contextmanager
+def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Iterator[Bands]:
+    """The bands of ``candidate`` in the order of ``scenes.bands``, on the grid of the finest, within ``area``.
+
+    Coarser bands are resampled bilinearly, the classes of the cloud mask by nearest neighbour. Raises ``BadData`` if
+    the files do not make such a scene, ``SwathError`` if they cannot be reached.
+    """
+    with ExitStack() as stack:
+        datasets = [stack.enter_context(opened(href)) for href in candidate.hrefs]
+        for href, dataset in zip(candidate.hrefs, datasets, strict=True):
+            _check(href, dataset)
+        finest = min(datasets, key=lambda d: abs(d.transform.a * d.transform.e))
+        dtypes = sorted({dtype for d in datasets for dtype in d.dtypes})
+        if len(dtypes) > 1 or dtypes[0] not in _DTYPES:
+            raise BadData(
+                f"{candidate.source} has pixels of type {dtypes}; all bands must have one of {list(_DTYPES)}."
+            )
+        if scenes.radiometry.kind == "sentinel2" and dtypes[0] not in ("uint16", "int16", "int32", "uint32"):
+            raise BadData(
+                f"{candidate.source} has pixels of type {dtypes[0]}, but Sentinel-2 digital numbers are uint16; "
+                "use radiometry kind 'declared' for converted data."
+            )
+        nodata = scenes.nodata if scenes.nodata is not None else finest.nodata
+        window = window_of(area, finest, candidate.hrefs[datasets.index(finest)])
+        if window.width * window.height > _MAX_PIXELS:
+            raise BadData(
+                f"{candidate.source} has {window.width} x {window.height} pixels, over the limit of {_MAX_PIXELS:.0e}; "
+                "ask for an area with params.scenes.area."
+            )
+        files = tuple(
+            _File(href, stack.enter_context(_on_grid(href, dataset, finest, Resampling.bilinear, nodata)), indexes)
+            for href, dataset, indexes in zip(
+                candidate.hrefs, datasets, _indexes(candidate.hrefs, datasets, scenes.bands), strict=True
+            )
+        )
+        classes = None
+        if candidate.mask is not None:
+            dataset = stack.enter_context(opened(candidate.mask))
+            _check(candidate.mask, dataset)
+            classes = _File(
+                candidate.mask,
+                stack.enter_context(_on_grid(candidate.mask, dataset, finest, Resampling.nearest, None)),
+                (1,),
+            )
+        yield Bands(
+            crs=finest.crs,
+            transform=finest.transform @ Affine.translation(window.col_off, window.row_off),
+            width=int(window.width),
+            height=int(window.height),
+            dtype=dtypes[0],
+            nodata=nodata,
+            quantities=_quantities(candidate, datasets, [f.indexes for f in files]),
+            _window=window,
+            _files=files,
+            _classes=classes,
+            _cloud_mask=scenes.cloud_mask,
+        )
+
+
+def _check(href: str, dataset: Any) -> None:
+    transform = dataset.transform
+    if dataset.crs is None:
+        raise BadData(f"{href} has no coordinate reference system; georeference it (gdal_edit -a_srs EPSG:...).")
+    if transform.is_identity:
+        raise BadData(f"{href} is not georeferenced: it has no transform; write one with gdal_edit or rio.")
+    if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
+        raise BadData(f"{href} is rotated or not north up (transform {tuple(transform)[:6]}); warp it with gdalwarp.")
+
+
+def _indexes(hrefs: tuple[str, ...], datasets: list[Any], names: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """Which bands of each file: the only one of several files, else by description, else by position."""
+    if len(datasets) > 1:
+        for href, dataset in zip(hrefs, datasets, strict=True):
+            if dataset.count != 1:
+                raise BadData(f"{href} has {dataset.count} bands; an asset that makes one band must have one.")
+        return [(1,)] * len(datasets)
+    described = {d: i for i, d in enumerate(datasets[0].descriptions, 1) if d}
+    if all(name in described for name in names):
+        return [tuple(described[name] for name in names)]
+    if datasets[0].count != len(names):
+        raise BadData(
+            f"{hrefs[0]} has {datasets[0].count} bands named {list(described)}, but params.scenes.bands names "
+            f"{len(names)}: {list(names)}. Name the bands of the file, or correct params.scenes.bands."
+        )
+    return [tuple(range(1, len(names) + 1))]
+
+
+@contextmanager
+def _on_grid(href: str, dataset: Any, grid: Any, resampling: Resampling, nodata: float | None) -> Iterator[Any]:
+    if dataset.crs != grid.crs:
+        raise BadData(f"{href} is in {dataset.crs}, other bands of the scene in {grid.crs}; warp them to one.")
+    if (dataset.transform, dataset.shape) == (grid.transform, grid.shape):
+        yield dataset
+        return
+    slack = grid.transform.a / 2
+    own, whole = dataset.bounds, grid.bounds
+    if own[0] > whole[0] + slack or own[1] > whole[1] + slack or own[2] < whole[2] - slack or own[3] < whole[3] - slack:
+        raise BadData(f"{href} covers {tuple(own)}, less than the {tuple(whole)} of the scene's finest band.")
+    with explained(href):
+        warped = WarpedVRT(
+            dataset,
+            crs=grid.crs,
+            transform=grid.transform,
+            width=grid.width,
+            height=grid.height,
+            resampling=resampling,
+            src_nodata=nodata,
+            nodata=nodata,
+        )
+    with warped:
+        yield warped
+
+
+def _quantities(
+    candidate: Candidate, datasets: list[Any], indexes: list[tuple[int, ...]]
+) -> tuple[Quantity | None, ...]:
+    """What the catalog says of each band, else what the file itself does."""
+    stated = candidate.quantities or (None,) * len(datasets)
+    found = []
+    for quantity, dataset, numbers in zip(stated, datasets, indexes, strict=True):
+        for number in numbers:
+            scale, offset = dataset.scales[number - 1], dataset.offsets[number - 1]
+            own = Quantity(scale=scale, offset=offset) if (scale, offset) != (1.0, 0.0) else None
+            found.append(quantity or own)
+    return tuple(found)

@@ -1,0 +1,131 @@
+"""The local STAC catalog: ``catalog.json`` lists the scenes, each in a folder of its own."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pystac
+from pydantic import ValidationError
+
+from pipelines.errors import BadData
+from pipelines.files import read_json, sha256, write_json
+from pipelines.scenes.candidate import digest, safe_id
+from pipelines.scenes.scene import Scene
+
+_EXTENSIONS = [
+    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
+    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
+    "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+]
+_COG = "image/tiff; application=geotiff; profile=cloud-optimized"
+
+
+def read_scenes(catalog: Path) -> list[Scene]:
+    """All scenes that ``catalog.json`` lists, by id; none if there is no catalog yet."""
+    index = Path(catalog) / "catalog.json"
+    if not index.exists():
+        return []
+    links = [link for link in read_json(index)["links"] if link["rel"] == "item"]
+    return sorted((_scene(Path(catalog) / link["href"]) for link in links), key=lambda scene: scene.id)
+
+
+def read_scene(catalog: Path, id: str) -> Scene:
+    """The scene ``id``. Raises ``BadData`` if the catalog has none."""
+    path = _item_path(Path(catalog), safe_id(id))
+    if not path.exists():
+        raise BadData(f"{catalog} has no scene {id!r}; list them with `ls {Path(catalog) / 'scenes'}`, or ingest it.")
+    return _scene(path)
+
+
+def verify(scene: Scene, catalog: Path) -> None:
+    """Raise ``BadData`` unless image and mask still have the bytes that were ingested."""
+    for path, expected in (
+        (scene.image_path(catalog), scene.image_sha256),
+        (scene.mask_path(catalog), scene.mask_sha256),
+    ):
+        if not path.is_file():
+            raise BadData(f"{path} is gone; ingest scene {scene.id} again.")
+        if sha256(path) != expected:
+            raise BadData(f"{path} has changed since it was ingested; restore it or ingest scene {scene.id} again.")
+
+
+def fingerprint(catalog: Path, id: str) -> str | None:
+    """Fingerprint of the source that scene ``id`` was made from, or None if the catalog has no such scene."""
+    path = _item_path(Path(catalog), id)
+    return read_json(path)["properties"].get("swath:fingerprint") if path.exists() else None
+
+
+def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, bands: Sequence[dict[str, Any]]) -> None:
+    """Write the STAC item of ``scene`` to ``folder``; ``bands`` as the raster extension describes them."""
+    item = pystac.Item(scene.id, scene.geometry, list(scene.bbox), scene.datetime, properties={})
+    item.stac_extensions = list(_EXTENSIONS)
+    item.properties |= {
+        "gsd": scene.resolution,
+        "eo:cloud_cover": round(100 * scene.cloud_share, 3),
+        "proj:code" if scene.crs.startswith("EPSG:") else "proj:wkt2": scene.crs,
+        "proj:transform": list(scene.transform),
+        "proj:shape": [scene.height, scene.width],
+        "swath:fingerprint": fingerprint,
+        "swath:dated": dated,
+        "swath:scene": scene.model_dump(mode="json"),
+    }
+    image = pystac.Asset("./image.tif", "Pixels, all bands", media_type=_COG, roles=["data"])
+    image.extra_fields = {"file:checksum": f"1220{scene.image_sha256}", "file:size": scene.image_size}
+    image.extra_fields["raster:bands"] = list(bands)
+    bits = pystac.Asset("./mask.tif", "Bits: 1 no data, 2 cloud, 4 shadow", media_type=_COG, roles=["data-mask"])
+    bits.extra_fields = {"file:checksum": f"1220{scene.mask_sha256}"}
+    item.assets = {"image": image, "mask": bits}
+    for rel in ("root", "parent"):
+        item.add_link(pystac.Link(rel, "../../catalog.json", media_type="application/json"))
+    if "://" in scene.source:
+        item.add_link(pystac.Link("via", scene.source))
+    write_json(folder / f"{scene.id}.json", item.to_dict(include_self_link=False, transform_hrefs=False))
+
+
+def write_index(catalog: Path, project: str) -> list[Scene]:
+    """Write ``catalog.json`` over all scenes that lie below ``scenes/``, and return them by id."""
+    scenes = sorted((_scene(path) for path in _items(catalog)), key=lambda scene: scene.id)
+    index = pystac.Catalog(project, f"Scenes of {project}", title=project)
+    index.remove_links("root")
+    index.add_link(pystac.Link("root", "./catalog.json", media_type="application/json"))
+    for scene in scenes:
+        href = f"./scenes/{scene.id}/{scene.id}.json"
+        index.add_link(pystac.Link("item", href, media_type="application/geo+json", title=scene.id))
+    write_json(catalog / "catalog.json", index.to_dict(include_self_link=False, transform_hrefs=False))
+    return scenes
+
+
+def state(scenes: Sequence[Scene]) -> str:
+    """One hash over the bytes and the meaning of all ``scenes``: it changes when, and only when, content does."""
+    return digest([[s.id, s.image_sha256, s.mask_sha256, s.model_dump(mode="json")["bands"]] for s in scenes])
+
+
+@contextmanager
+def locked(catalog: Path) -> Iterator[None]:
+    """Keep other processes from publishing to this catalog meanwhile."""
+    catalog.mkdir(parents=True, exist_ok=True)
+    with (catalog / ".lock").open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _items(catalog: Path) -> Iterator[Path]:
+    for folder in sorted((catalog / "scenes").glob("[!.]*")):
+        if (path := folder / f"{folder.name}.json").is_file():
+            yield path
+
+
+def _item_path(catalog: Path, id: str) -> Path:
+    return catalog / "scenes" / id / f"{id}.json"
+
+
+def _scene(path: Path) -> Scene:
+    try:
+        return Scene.model_validate(read_json(path)["properties"]["swath:scene"])
+    except (OSError, ValueError, KeyError, ValidationError) as error:
+        raise BadData(f"{path} is no item of this catalog ({error}); ingest the scene again.") from error

@@ -1,0 +1,62 @@
+"""Scenes set aside: one small file each, with the reason."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.errors import BadData
+from pipelines.files import read_json, write_json
+from pipelines.scenes.candidate import safe_id
+
+log = logging.getLogger(__name__)
+
+
+class Quarantined(BaseModel):
+    """Why a scene is not in the catalog. It is tried again when its ``fingerprint`` changes."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    source: str
+    stage: str  # search, fetch or validate
+    reason: str
+    fingerprint: str
+    when: datetime
+
+
+def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerprint: str) -> None:
+    """Record a scene's failure; saying the same twice leaves the first record as it is."""
+    target = _path(catalog, id)
+    record = Quarantined(
+        id=id, source=source, stage=stage, reason=reason, fingerprint=fingerprint, when=datetime.now(UTC)
+    )
+    if target.exists():
+        former = Quarantined.model_validate(read_json(target))
+        if former.model_copy(update={"when": record.when}) == record:
+            return
+    log.warning("%s goes to quarantine: %s", id, reason)
+    write_json(target, record.model_dump(mode="json"))
+
+
+def records(catalog: Path) -> list[Quarantined]:
+    """All scenes in quarantine, by the names of their files."""
+    return [Quarantined.model_validate(read_json(path)) for path in sorted((catalog / "quarantine").glob("*.json"))]
+
+
+def lift(catalog: Path, id: str) -> None:
+    """Take ``id`` out of quarantine: a later version of it is in the catalog."""
+    _path(catalog, id).unlink(missing_ok=True)
+
+
+def _path(catalog: Path, id: str) -> Path:
+    try:
+        name = safe_id(id)
+    except BadData:  # a hostile id still gets its file, under a name of our own
+        name = re.sub(r"[^A-Za-z0-9]+", "-", id)[:60].strip("-") + "-" + hashlib.sha256(id.encode()).hexdigest()[:12]
+    return catalog / "quarantine" / f"{name}.json"
