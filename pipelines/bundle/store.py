@@ -23,6 +23,10 @@ _RUN = re.compile(r"runs:/(?P<run>\w+)(/(?P<path>.+))?")
 log = logging.getLogger(__name__)
 
 
+class NoModel(BadData):
+    """The registry or store has nothing at this address."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A bundle on this machine whose files are as its contract says."""
@@ -31,6 +35,11 @@ class Bundle:
     contract: Contract
     uri: str  # models:/NAME/VERSION, runs:/RUN/bundle, or the folder's name
     version: int | None = None  # in the registry
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the contract, which lists the checksums of all other files."""
+        return sha256(self.folder / CONTRACT)
 
     @property
     def name(self) -> str:
@@ -72,6 +81,14 @@ def registered(name: str, which: str | int) -> tuple[int, str]:
     return int(version.version), version.tags.get(BUNDLE_TAG) or f"runs:/{version.run_id}/{ARTIFACTS}"
 
 
+def champion(name: str) -> int | None:
+    """Number of the version of the model ``name`` that has the alias ``champion``; ``None`` if none has."""
+    try:
+        return registered(name, "champion")[0]
+    except NoModel:
+        return None
+
+
 def _fetched(source: str) -> Path:
     mlflow.set_tracking_uri(settings().mlflow_uri)
     with tempfile.TemporaryDirectory() as scratch:
@@ -96,5 +113,5 @@ def _download(uri: str, target: Path) -> Path:
 
 def _explained(error: MlflowException, sentence: str) -> SwathError:
     if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-        return BadData(f"{sentence}; `swath models` lists what there is. MLflow says: {error.message}")
+        return NoModel(f"{sentence}; see the registry's page for what there is. MLflow says: {error.message}")
     return SwathError(f"{sentence}, or MLflow cannot be reached; try again. MLflow says: {error.message}")

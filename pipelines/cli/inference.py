@@ -1,3 +1,146 @@
+"""Maps: any raster at a desk, and the catalog's scenes by shard."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from pipelines.cli.result import emit
+from pipelines.config import load_params, settings
+from pipelines.errors import BadData
+
+if TYPE_CHECKING:
+    from pipelines.bundle.contract import Contract
+    from pipelines.inference.predict import Recorder
+    from pipelines.scenes.scene import Scene
+
 app = typer.Typer()
+group = typer.Typer(help="Map the catalog's scenes with the champion: plan, then each shard, then publish.")
+app.add_typer(group, name="map")
+log = logging.getLogger(__name__)
+
+Run = Annotated[str, typer.Option(help="Id of the run; names its staging folder.")]
+
+
+@app.command()
+def predict(
+    model: Annotated[str, typer.Argument(help="models:/NAME@champion, models:/NAME/3, runs:/RUN or a bundle folder.")],
+    rasters: Annotated[list[Path], typer.Argument(help="GeoTIFFs with the model's bands.")],
+    out: Annotated[Path, typer.Option(help="Folder for the maps; each raster gets a folder of its own in it.")],
+    max_memory: Annotated[str, typer.Option(help="Of the whole process, such as 2GB.")] = "2GB",
+    window: Annotated[int | None, typer.Option(help="Pixels; default: the model's.")] = None,
+    overlap: Annotated[int | None, typer.Option(help="Pixels; default: the model's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Most windows at once; default: the model's.")] = None,
+    polygons: Annotated[bool, typer.Option("--polygons", help="Also write the classes as GeoParquet.")] = False,
+) -> None:
+    """Map any GeoTIFF: class and confidence COGs and a STAC item each."""
+    from pipelines.bundle.store import open_bundle
+    from pipelines.inference.memory import parse_size
+    from pipelines.inference.predict import Tiling
+    from pipelines.inference.predict import predict as map_raster
+    from pipelines.inference.raster import of_file
+    from pipelines.inference.runtime import Runtime
+
+    names = [path.stem for path in rasters]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise BadData(f"Several rasters are called {', '.join(doubled)}; predict them into different folders.")
+    bundle = open_bundle(model)
+    contract = bundle.contract
+    tiling = Tiling(
+        window=contract.window if window is None else window,
+        overlap=contract.overlap if overlap is None else overlap,
+        batch=batch or contract.batch,
+        max_memory=parse_size(max_memory),
+    )
+    runtime = Runtime(bundle)
+    mapped, failed = [], {}
+    for path in rasters:
+        try:
+            mapped.append(
+                map_raster(of_file(path, contract), bundle, runtime, out / path.stem, tiling, polygons=polygons)
+            )
+        except BadData as error:
+            failed[str(path)] = str(error)
+    emit(
+        {
+            "model": bundle.uri,
+            "mapped": [str(out / one.id) for one in mapped],
+            "failed": failed,
+            "megapixels": round(sum(one.megapixels for one in mapped), 3),
+            "seconds": round(sum(one.seconds for one in mapped), 3),
+        }
+    )
+    if failed:
+        raise BadData("\n".join(failed.values()))
+
+
+@group.command()
+def plan(run: Run) -> None:
+    """Find the scenes that the champion has not mapped."""
+    from pipelines.bundle.store import champion
+    from pipelines.inference.plan import write_plan
+    from pipelines.scenes.catalog import read_scenes
+
+    params, here = load_params(), settings()
+    version = champion(params.project)
+    if version is None:
+        emit({"todo": 0, "shards": 0, "version": None, "reason": f"{params.project} has no champion yet"})
+        return
+    scenes = read_scenes(here.catalog / params.project)
+    model = f"models:/{params.project}/{version}"
+    made = write_plan(here.predictions / params.project, run, version, model, scenes, params.predict.shard)
+    emit({"version": version, "todo": made.todo, "shards": len(made.shards)})
+
+
+@group.command()
+def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of the shard, from 0.")]) -> None:
+    """Map the scenes of one shard of the plan."""
+    from pipelines.bundle.store import open_bundle
+    from pipelines.inference.memory import parse_size
+    from pipelines.inference.plan import map_shard, read_plan
+    from pipelines.monitoring.profile import SceneProfile
+    from pipelines.scenes.catalog import read_scene
+
+    params, here = load_params(), settings()
+    predictions, catalog = here.predictions / params.project, here.catalog / params.project
+    planned = read_plan(predictions, run)
+    if planned.model is None or shard >= len(planned.shards):
+        raise BadData(f"The plan of run {run!r} has {len(planned.shards)} shards, so there is no shard {shard}.")
+
+    def profile(scene: Scene, contract: Contract) -> Recorder:
+        classes = [c.name for c in contract.classes]
+        return SceneProfile(contract.band_names, classes, params.drift.sample, (scene.height, scene.width), scene)
+
+    result = map_shard(
+        predictions,
+        run,
+        shard,
+        [read_scene(catalog, id) for id in planned.shards[shard]],
+        catalog,
+        open_bundle(planned.model),
+        parse_size(params.predict.max_memory),
+        recorder=profile,
+        polygons=params.predict.polygons,
+    )
+    for failure in result.failed:
+        log.warning("%s was not mapped: %s", failure.scene, failure.reason)
+    emit(
+        {
+            "mapped": len(result.mapped),
+            "failed": [{"scene": failure.scene, "reason": failure.reason} for failure in result.failed],
+            "seconds": round(result.seconds, 3),
+            "megapixels": round(result.megapixels, 3),
+        }
+    )
+
+
+@group.command()
+def publish(run: Run) -> None:
+    """List the maps of the run in the catalog of predictions."""
+    from pipelines.inference.plan import publish as publish_maps
+
+    params = load_params()
+    emit(publish_maps(settings().predictions / params.project, params.project, run))

@@ -1,0 +1,61 @@
+"""Keeping prediction within a stated amount of memory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from pipelines.errors import BadData
+from pipelines.inference.stitch import memory_need
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+_LEAST_CACHE = 16 * 10**6
+
+
+class Worker(Protocol):
+    def working_bytes(self, window: int) -> int: ...
+
+
+@dataclass(frozen=True)
+class Share:
+    """How a budget is divided."""
+
+    kernel: int  # bytes for the rolling buffers and batches of ``stitched``
+    cache: int  # bytes for decoded blocks of GDAL
+    batch: int  # windows that go through the network at once
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``2GB``, ``512 MB``, ``1.5GiB`` or a plain number. Raises ``BadData`` for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?\s*", text.upper())
+    if not match or not (size := int(float(match[1]) * _UNITS[match[2]])):
+        raise BadData(f"{text!r} is no amount of memory; write it as 2GB or 512MB.")
+    return size
+
+
+def share(
+    budget: int, worker: Worker, *, bands: int, width: int, classes: int, window: int, batch: int, block_row: int
+) -> Share:
+    """Divide ``budget`` bytes between this process as it stands, GDAL's cache, the network and the kernel.
+
+    ``block_row`` is the size of one row of the raster's blocks, decoded; two in the cache avoid decoding any twice.
+    The batch shrinks to what fits. Raises ``BadData`` naming the need if not even one window at a time does.
+    """
+    here = psutil.Process().memory_info().rss
+    cache = max(_LEAST_CACHE, min(2 * block_row, budget // 4))
+    left = budget - here - cache
+
+    def need(count: int) -> int:
+        kernel = memory_need(bands, width, classes=classes, window=window, batch=count)
+        return kernel + count * worker.working_bytes(window)
+
+    if need(1) > left:
+        raise BadData(
+            f"Predicting an image {width} pixels wide takes {(need(1) + here + cache) / 1e6:.0f} MB, {here / 1e6:.0f} MB "
+            f"of it for the program itself, but max_memory is {budget / 1e6:.0f} MB; raise it or choose a smaller window."
+        )
+    fitting = next(count for count in range(batch, 0, -1) if need(count) <= left)
+    return Share(kernel=left - fitting * worker.working_bytes(window), cache=cache, batch=fitting)

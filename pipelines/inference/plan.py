@@ -1,0 +1,196 @@
+"""Which scenes a model has yet to map, and the shards they are mapped in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pystac
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.bundle.contract import Contract
+from pipelines.bundle.store import Bundle
+from pipelines.errors import BadData
+from pipelines.files import read_json, write_json
+from pipelines.inference.item import ITEM, mapped_from
+from pipelines.inference.predict import Recorder, Tiling, predict
+from pipelines.inference.raster import of_scene
+from pipelines.inference.runtime import Runtime
+from pipelines.scenes.catalog import verify
+from pipelines.scenes.scene import Scene
+
+FAILED = "failed"  # folder of a version's maps: why a scene has none
+
+
+class Plan(BaseModel):
+    """``plan.json`` of a run: the model version it maps with, and ids of scenes, a shard at a time."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int | None
+    model: str | None  # models:/NAME/VERSION
+    shards: tuple[tuple[str, ...], ...]
+
+    @property
+    def todo(self) -> int:
+        return sum(map(len, self.shards))
+
+
+class Failure(BaseModel):
+    """A scene that cannot be mapped by a version, for the bytes it has."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scene: str
+    reason: str
+    sha256: str
+    mask_sha256: str
+
+
+class ShardResult(BaseModel):
+    """What one shard of a run made."""
+
+    model_config = ConfigDict(frozen=True)
+
+    mapped: tuple[str, ...]
+    failed: tuple[Failure, ...]
+    seconds: float
+    megapixels: float
+
+
+def version_folder(predictions: Path, version: int) -> Path:
+    return predictions / f"v{version}"
+
+
+def staging(predictions: Path, run: str) -> Path:
+    """The run's own folder. Run ids come from outside, so what no file name should hold is replaced."""
+    safe = "".join(c if c.isalnum() or c in "-_.+" else "_" for c in run).lstrip(".")
+    if not safe:
+        raise BadData(f"{run!r} is no name for a run; use letters and digits.")
+    return predictions / "staging" / safe
+
+
+def pending(scenes: Sequence[Scene], folder: Path) -> list[str]:
+    """Ids of scenes without a map in ``folder`` of the same image and mask, and not known to fail with these."""
+    return [scene.id for scene in scenes if not _settled(scene, folder)]
+
+
+def write_plan(predictions: Path, run: str, version: int, model: str, scenes: Sequence[Scene], shard: int) -> Plan:
+    """Plan the ``pending`` scenes in shards of ``shard``."""
+    todo = pending(scenes, version_folder(predictions, version))
+    shards = tuple(tuple(todo[i : i + shard]) for i in range(0, len(todo), shard))
+    plan = Plan(version=version, model=model, shards=shards)
+    write_json(staging(predictions, run) / "plan.json", plan.model_dump(mode="json"))
+    return plan
+
+
+def read_plan(predictions: Path, run: str) -> Plan:
+    path = staging(predictions, run) / "plan.json"
+    if not path.exists():
+        raise BadData(f"Run {run!r} has no plan at {path}; run `swath map plan --run {run}` first.")
+    return Plan.model_validate(read_json(path))
+
+
+def map_shard(
+    predictions: Path,
+    run: str,
+    number: int,
+    scenes: Sequence[Scene],
+    catalog: Path,
+    bundle: Bundle,
+    max_memory: int,
+    recorder: Callable[[Scene, Contract], Recorder] | None = None,
+    polygons: bool = False,
+) -> ShardResult:
+    """Map the ``scenes`` of shard ``number``. A bad one is recorded with its reason, and the rest goes on.
+
+    Scenes that are mapped already, as after a retry, count as mapped. What may pass on a retry is raised.
+    """
+    assert bundle.version is not None
+    contract = bundle.contract
+    folder = version_folder(predictions, bundle.version)
+    tiling = Tiling(contract.window, contract.overlap, contract.batch, max_memory)
+    runtime = Runtime(bundle)
+    began = time.monotonic()
+    mapped, failed = [], []
+    megapixels = 0.0
+    for scene in scenes:
+        if mapped_from(folder / scene.id) != (scene.image_sha256, scene.mask_sha256):
+            try:
+                verify(scene, catalog)
+                raster = of_scene(scene, catalog, contract)
+                observer = recorder(scene, contract) if recorder else None
+                predict(raster, bundle, runtime, folder / scene.id, tiling, recorder=observer, polygons=polygons)
+            except BadData as error:
+                failed.append(_note_failure(folder, scene, str(error)))
+                continue
+        (folder / FAILED / f"{scene.id}.json").unlink(missing_ok=True)
+        mapped.append(scene.id)
+        megapixels += scene.width * scene.height / 1e6
+    result = ShardResult(
+        mapped=tuple(mapped), failed=tuple(failed), seconds=time.monotonic() - began, megapixels=megapixels
+    )
+    write_json(staging(predictions, run) / f"shard-{number}.json", result.model_dump(mode="json"))
+    return result
+
+
+def publish(predictions: Path, project: str, run: str) -> dict[str, Any]:
+    """Write the catalog of all maps, of every version; say what ``run`` added to it."""
+    plan = read_plan(predictions, run)
+    paths = [staging(predictions, run) / f"shard-{number}.json" for number in range(len(plan.shards))]
+    if missing := [path.name for path in paths if not path.exists()]:
+        raise BadData(f"Run {run!r} is not finished: {', '.join(missing)} is missing; run those shards again.")
+    results = [ShardResult.model_validate(read_json(path)) for path in paths]
+    index = predictions / "catalog.json"
+    former = index.read_bytes() if index.exists() else None
+    total = write_catalog(predictions, project)
+    mapped = sum(len(result.mapped) for result in results)
+    return {
+        "version": plan.version,
+        "mapped": mapped,
+        "failed": sum(len(result.failed) for result in results),
+        "total": total,
+        "changed": mapped > 0 or index.read_bytes() != former,
+        "seconds": round(sum(result.seconds for result in results), 3),
+        "megapixels": round(sum(result.megapixels for result in results), 3),
+    }
+
+
+def write_catalog(predictions: Path, project: str) -> int:
+    """Write ``catalog.json`` of the project's maps: a child catalog for each version. Returns the number of maps."""
+    root = pystac.Catalog(project, f"Maps of {project}", title=project)
+    root.remove_links("root")
+    root.add_link(pystac.Link("root", "./catalog.json", media_type="application/json"))
+    total = 0
+    for folder in sorted(predictions.glob("v[0-9]*"), key=lambda path: int(path.name[1:])):
+        child = pystac.Catalog(f"{project}-{folder.name}", f"Maps of {project} by model {folder.name}")
+        child.remove_links("root")
+        for rel in ("root", "parent"):
+            child.add_link(pystac.Link(rel, "../catalog.json", media_type="application/json"))
+        for item in sorted(folder.glob(f"[!.]*/{ITEM}")):
+            href = f"./{item.parent.name}/{ITEM}"
+            child.add_link(pystac.Link("item", href, media_type="application/geo+json", title=item.parent.name))
+            total += 1
+        write_json(folder / "catalog.json", child.to_dict(include_self_link=False, transform_hrefs=False))
+        root.add_link(pystac.Link("child", f"./{folder.name}/catalog.json", media_type="application/json"))
+    write_json(predictions / "catalog.json", root.to_dict(include_self_link=False, transform_hrefs=False))
+    return total
+
+
+def _settled(scene: Scene, folder: Path) -> bool:
+    now = (scene.image_sha256, scene.mask_sha256)
+    if mapped_from(folder / scene.id) == now:
+        return True
+    note = folder / FAILED / f"{scene.id}.json"
+    if not note.exists():
+        return False
+    failure = Failure.model_validate(read_json(note))
+    return (failure.sha256, failure.mask_sha256) == now
+
+
+def _note_failure(folder: Path, scene: Scene, reason: str) -> Failure:
+    failure = Failure(scene=scene.id, reason=reason, sha256=scene.image_sha256, mask_sha256=scene.mask_sha256)
+    write_json(folder / FAILED / f"{scene.id}.json", failure.model_dump(mode="json"))
+    return failure

@@ -1,0 +1,185 @@
+"""One raster into one folder of maps."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from pipelines.bundle.store import Bundle
+from pipelines.errors import SwathError
+from pipelines.files import replacing
+from pipelines.inference.item import write_item
+from pipelines.inference.memory import share
+from pipelines.inference.polygons import POLYGONS, write_polygons
+from pipelines.inference.raster import Raster
+from pipelines.inference.runtime import Runtime
+from pipelines.inference.stitch import Observer, RowBand, stitched
+from pipelines.inference.writer import CLASSES, NODATA, MapWriter
+from pipelines.progress import report
+
+PROFILE = "profile.bin"
+log = logging.getLogger(__name__)
+
+
+class Recorder(Observer, Protocol):
+    """An observer that leaves a file beside the maps."""
+
+    def write(self, path: Path) -> None: ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """An observer that can be set down and taken up by another process. Without it a killed raster starts over."""
+
+    def state(self) -> dict[str, NDArray]: ...
+    def restore(self, state: dict[str, NDArray]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a raster is cut; ``batch`` is the most windows at once, ``max_memory`` bytes of the whole process."""
+
+    window: int
+    overlap: int
+    batch: int
+    max_memory: int
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What one prediction made."""
+
+    id: str
+    megapixels: float
+    seconds: float
+    class_pixels: dict[str, int]
+
+
+def predict(
+    raster: Raster,
+    bundle: Bundle,
+    runtime: Runtime,
+    target: Path,
+    tiling: Tiling,
+    *,
+    recorder: Recorder | None = None,
+    polygons: bool = False,
+) -> Mapped:
+    """Map ``raster`` into the folder ``target``: ``classes.tif``, ``confidence.tif``, ``item.json``, and on request
+    ``classes.parquet`` and what ``recorder`` writes.
+
+    The folder appears whole or not at all. A killed run leaves its finished rows in a hidden folder beside it, and the
+    next one with the same input goes on from there to the same bytes. Raises ``BadData`` for input or memory that will
+    not do, ``SwathError`` where another process is at the same target.
+    """
+    began = time.monotonic()
+    contract = bundle.contract
+    work = target.parent / f".{target.name}.work"
+    with _alone(target), raster.open() as source:
+        allowance = share(
+            tiling.max_memory,
+            runtime,
+            bands=source.bands,
+            width=source.width,
+            classes=len(contract.classes),
+            window=tiling.window,
+            batch=tiling.batch,
+            block_row=source.block_row,
+        )
+        writer = MapWriter(work, raster, _key(raster, bundle, runtime, tiling, allowance.batch))
+        _take_up(writer, recorder, work)
+        with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
+            bands = stitched(
+                source,
+                runtime,
+                classes=len(contract.classes),
+                fill=contract.means,
+                window=tiling.window,
+                overlap=tiling.overlap,
+                batch=allowance.batch,
+                max_memory=allowance.kernel,
+                start=writer.rows,
+            )
+            for band in bands:
+                _put(writer, recorder, work, band)
+                report(band.rows.stop, raster.height, f"rows of {raster.id}")
+            with replacing(target) as draft:
+                draft.mkdir()
+                class_pixels = writer.finish(draft, contract.classes)
+                if polygons:
+                    write_polygons(draft / CLASSES, draft / POLYGONS, contract.classes)
+                if recorder:
+                    recorder.write(draft / PROFILE)
+                write_item(draft, raster, bundle, class_pixels)
+        shutil.rmtree(work)
+    mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
+    log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
+    return mapped
+
+
+def classified(band: RowBand) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Classes and confidence in percent, both ``(rows, width)`` with 255 where there is no clear ground."""
+    classes = band.probabilities.argmax(axis=0).astype(np.uint8)
+    confidence = np.rint(band.probabilities.max(axis=0) * 100).clip(0, 100).astype(np.uint8)
+    classes[band.mask != 0] = NODATA
+    confidence[band.mask != 0] = NODATA
+    return classes, confidence
+
+
+def _take_up(writer: MapWriter, recorder: Recorder | None, work: Path) -> None:
+    if not writer.rows or recorder is None:
+        return
+    kept = _state_path(work, writer.rows)
+    if isinstance(recorder, Resumable) and kept.exists():
+        with np.load(kept, allow_pickle=False) as state:
+            recorder.restore(dict(state))
+    else:
+        writer.restart()
+
+
+def _put(writer: MapWriter, recorder: Recorder | None, work: Path, band: RowBand) -> None:
+    if recorder is not None:
+        recorder(*band)
+    if isinstance(recorder, Resumable):
+        with replacing(_state_path(work, band.rows.stop)) as draft, draft.open("wb") as stream:
+            np.savez(stream, **recorder.state())  # type: ignore[arg-type]
+    writer.write(band.rows, *classified(band))
+    _state_path(work, band.rows.start).unlink(missing_ok=True)
+
+
+def _state_path(work: Path, rows: int) -> Path:
+    """Named by the rows it holds, so that the journal always finds its own."""
+    return work / f"recorder-{rows}.npz"
+
+
+def _key(raster: Raster, bundle: Bundle, runtime: Runtime, tiling: Tiling, batch: int) -> str:
+    """Names all that the finished rows depend on."""
+    facts = [raster.sha256, raster.mask_sha256, raster.indexes, raster.scale, raster.offset, raster.nodata]
+    facts += [bundle.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.parent / f".{target.name}.lock"
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SwathError(f"Another process is predicting into {target}; wait for it, then try again.") from None
+        yield
+    lock.unlink(missing_ok=True)

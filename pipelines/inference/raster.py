@@ -1,0 +1,293 @@
+"""Images as a model's contract sees them: scenes of the catalog, and any GeoTIFF. Those that break it are refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Geod
+from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.warp import transform as reproject
+from rasterio.windows import Window
+
+from pipelines.bundle.contract import Contract
+from pipelines.errors import BadData
+from pipelines.files import sha256
+from pipelines.scenes.scene import MaskBit, Scene
+
+FINER_OR_COARSER = 1.5  # than the training chips, at most
+_PROBES, _PROBE = 5, 64  # places along each axis, and their side in pixels, at which values are checked
+
+
+@dataclass(frozen=True)
+class Raster:
+    """An image that fits a contract. ``indexes``, ``scale`` and ``offset`` are in the contract's order of bands."""
+
+    id: str
+    image: Path
+    mask: Path | None  # COG of MaskBit bits on the same grid; None: what the image itself says of nodata
+    indexes: tuple[int, ...]  # GDAL's, from 1
+    scale: tuple[float, ...]
+    offset: tuple[float, ...]
+    nodata: float | None  # that the image does not declare itself
+    crs: str
+    transform: tuple[float, ...]
+    width: int
+    height: int
+    when: datetime | None
+    sha256: str  # of the image
+    mask_sha256: str | None
+    source: str  # href for the map's item
+
+    @property
+    def affine(self) -> Affine:
+        return Affine(*self.transform)
+
+    def open(self) -> RasterSource:
+        return RasterSource(self)
+
+
+class RasterSource:
+    """The pixels of a ``Raster``, by rows. A context manager."""
+
+    def __init__(self, raster: Raster) -> None:
+        self._raster = raster
+        self._scale = np.array(raster.scale, np.float32)[:, None, None]
+        self._offset = np.array(raster.offset, np.float32)[:, None, None]
+        self._image = rasterio.open(raster.image)
+        self._mask = rasterio.open(raster.mask) if raster.mask else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._image.close()
+        if self._mask:
+            self._mask.close()
+
+    @property
+    def bands(self) -> int:
+        return len(self._raster.indexes)
+
+    @property
+    def height(self) -> int:
+        return self._raster.height
+
+    @property
+    def width(self) -> int:
+        return self._raster.width
+
+    @property
+    def block_row(self) -> int:
+        """Bytes of one row of blocks of image and mask, decoded."""
+        rows = self._image.block_shapes[0][0]
+        return int(rows * self.width * (self._image.count * np.dtype(self._image.dtypes[0]).itemsize + 1))
+
+    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Physical pixels ``(bands, rows, width)`` and mask ``(rows, width)``, for the kernel.
+
+        Raises ``BadData`` for a block that cannot be decoded; it is never replaced by zeros.
+        """
+        return self.block(Window(0, rows.start, self.width, rows.stop - rows.start))
+
+    def block(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """As ``read``, for any window."""
+        try:
+            pixels = self._image.read(self._raster.indexes, window=window)
+            mask = self._mask.read(1, window=window) if self._mask else self._own_mask(pixels, window)
+        except RasterioError as error:
+            raise BadData(
+                f"{self._raster.image} cannot be read at {_place(window)} ({error}); fetch it again."
+            ) from error
+        physical = pixels.astype(np.float32)
+        physical *= self._scale
+        physical += self._offset
+        mask[~np.isfinite(physical).all(axis=0)] |= MaskBit.NODATA
+        return physical, mask
+
+    def _own_mask(self, pixels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
+        valid = self._image.dataset_mask(window=window) != 0
+        if self._raster.nodata is not None:
+            valid &= (pixels != self._raster.nodata).any(axis=0)
+        return np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
+
+
+def of_scene(scene: Scene, catalog: Path, contract: Contract) -> Raster:
+    """A scene of the catalog as ``contract`` sees it. Raises ``BadData`` where it breaks the contract."""
+    names = [band.name for band in scene.bands]
+    indexes = _by_name(scene.id, names, contract)
+    chosen = [scene.bands[i - 1] for i in indexes]
+    _check_units(scene.id, [band.units for band in chosen], contract)
+    _check_resolution(scene.id, scene.resolution, contract)
+    raster = Raster(
+        id=scene.id,
+        image=scene.image_path(catalog),
+        mask=scene.mask_path(catalog),
+        indexes=indexes,
+        scale=tuple(band.scale for band in chosen),
+        offset=tuple(band.offset for band in chosen),
+        nodata=None,
+        crs=scene.crs,
+        transform=scene.transform,
+        width=scene.width,
+        height=scene.height,
+        when=scene.datetime,
+        sha256=scene.image_sha256,
+        mask_sha256=scene.mask_sha256,
+        source=scene.image_path(catalog).as_posix(),
+    )
+    _check_values(raster, contract)
+    return raster
+
+
+def of_file(path: Path, contract: Contract) -> Raster:
+    """Any GeoTIFF as ``contract`` sees it.
+
+    Bands are found by their descriptions, or taken in order where there are none. Scale, offset and nodata are the
+    file's own; where it states none, whole numbers are read by the contract's and floats are physical already.
+    Raises ``BadData`` where it breaks the contract.
+    """
+    try:
+        image = rasterio.open(path)
+    except RasterioError as error:
+        raise BadData(f"{path} cannot be opened as a raster ({error}); give a GeoTIFF.") from error
+    with image:
+        if image.crs is None or image.transform == Affine.identity():
+            raise BadData(f"{path} does not say where on the ground it lies; give it a CRS and a transform.")
+        indexes = _indexes(path, image, contract)
+        _check_units(path.name, [image.units[i - 1] for i in indexes], contract)
+        _check_resolution(path.name, ground_resolution(image), contract)
+        tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
+        if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
+            tagged = [(band.scale, band.offset) for band in contract.bands]
+        silent = all(MaskFlags.all_valid in image.mask_flag_enums[i - 1] for i in indexes)
+        raster = Raster(
+            id=path.name.removesuffix("".join(path.suffixes[-1:])),
+            image=path,
+            mask=None,
+            indexes=indexes,
+            scale=tuple(scale for scale, _ in tagged),
+            offset=tuple(offset for _, offset in tagged),
+            nodata=float(contract.nodata) if silent and contract.nodata not in (None, "nan") else None,
+            crs=image.crs.to_string(),
+            transform=tuple(image.transform)[:6],
+            width=image.width,
+            height=image.height,
+            when=_taken(image.tags().get("TIFFTAG_DATETIME")),
+            sha256=sha256(path),
+            mask_sha256=None,
+            source=path.resolve().as_posix(),
+        )
+    _check_values(raster, contract)
+    return raster
+
+
+def ground_resolution(image: rasterio.DatasetReader) -> float:
+    """Metres on the ground of a pixel at the centre, the mean of both axes, on the WGS 84 ellipsoid."""
+    column, row = image.width / 2, image.height / 2
+    corners = [image.transform * place for place in ((column, row), (column + 1, row), (column, row + 1))]
+    east, north = reproject(image.crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+    geod = Geod(ellps="WGS84")
+    sides = [geod.inv(east[0], north[0], east[i], north[i])[2] for i in (1, 2)]
+    return float(sum(sides) / 2)
+
+
+def _indexes(path: Path, image: rasterio.DatasetReader, contract: Contract) -> tuple[int, ...]:
+    visible = [i for i, use in zip(image.indexes, image.colorinterp, strict=True) if use != ColorInterp.alpha]
+    names = [image.descriptions[i - 1] for i in visible]
+    if any(names):
+        return tuple(visible[i - 1] for i in _by_name(path.name, [name or "" for name in names], contract))
+    if len(visible) != len(contract.bands):
+        raise BadData(
+            f"{path} has {len(visible)} bands without names, but the model takes {len(contract.bands)}: "
+            f"{', '.join(contract.band_names)}. Give these, in this order, or name the file's bands."
+        )
+    return tuple(visible)
+
+
+def _by_name(what: str, names: list[str], contract: Contract) -> tuple[int, ...]:
+    missing = [name for name in contract.band_names if name not in names]
+    if missing:
+        raise BadData(
+            f"{what} has the bands {', '.join(names)}, but the model also takes {', '.join(missing)}; "
+            f"give an image with {', '.join(contract.band_names)}."
+        )
+    return tuple(names.index(name) + 1 for name in contract.band_names)
+
+
+def _check_units(what: str, units: list[str | None], contract: Contract) -> None:
+    for unit, band in zip(units, contract.bands, strict=True):
+        if unit and unit != band.units:
+            raise BadData(f"Band {band.name} of {what} is in {unit}, but the model was trained on {band.units}.")
+
+
+def _check_resolution(what: str, resolution: float, contract: Contract) -> None:
+    finest, coarsest = contract.resolution
+    if not finest / FINER_OR_COARSER <= resolution <= coarsest * FINER_OR_COARSER:
+        raise BadData(
+            f"{what} has pixels of {resolution:.3g} m, but the model was trained on {finest:.3g} to {coarsest:.3g} m "
+            f"and holds for {FINER_OR_COARSER} times finer or coarser; resample the image."
+        )
+
+
+def _check_values(raster: Raster, contract: Contract) -> None:
+    """Refuse values of another kind than the training's, such as digital numbers instead of reflectance.
+
+    Probes a grid of places. A band whose median lies further outside the training range than three times its width is
+    of another kind; so is an image whose values are all a thousand times smaller.
+    """
+    with raster.open() as source:
+        parts = [pixels[:, mask == 0] for pixels, mask in map(source.block, _probes(raster))]
+    pixels = np.concatenate(parts, axis=1)
+    if pixels.shape[1] == 0:
+        return
+    medians = np.median(pixels, axis=1)
+    faint = True
+    for value, largest, band in zip(medians, np.abs(pixels).max(axis=1), contract.statistics.bands, strict=True):
+        span = band.maximum - band.minimum
+        if not band.minimum - 3 * span <= value <= band.maximum + 3 * span:
+            raise BadData(
+                f"Band {band.name} of {raster.id} is around {value:.4g}, but training saw {band.minimum:.4g} to "
+                f"{band.maximum:.4g} {band.units}; set the scale and offset of the file, or convert it."
+            )
+        faint &= bool(largest * 1000 < max(abs(band.p99), abs(band.p01)))
+    if faint:
+        raise BadData(
+            f"The values of {raster.id} are over a thousand times smaller than those of training "
+            f"({contract.bands[0].units}); set the scale and offset of the file, or convert it."
+        )
+
+
+def _probes(raster: Raster) -> list[Window]:
+    def starts(length: int) -> list[int]:
+        return sorted({int(s) for s in np.linspace(0, max(length - _PROBE, 0), _PROBES)})
+
+    return [
+        Window(left, top, min(_PROBE, raster.width), min(_PROBE, raster.height))
+        for top in starts(raster.height)
+        for left in starts(raster.width)
+    ]
+
+
+def _whole(dtype: str) -> bool:
+    return np.issubdtype(np.dtype(dtype), np.integer)
+
+
+def _taken(tag: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(tag, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC) if tag else None
+    except ValueError:
+        return None
+
+
+def _place(window: Window) -> str:
+    return f"rows {window.row_off} to {window.row_off + window.height}"
