@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from plugins import assets
-from plugins.commands import SwathOperator
+from plugins.commands import PLAN, PlanOperator, SwathOperator
 from plugins.defaults import DAG_ARGS, day_param, revision_of, revision_param
 from plugins.revision import backfilled_day
 
@@ -35,7 +35,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
     user_defined_macros={"day": backfilled_day},
     **DAG_ARGS,
 ):
-    search = SwathOperator(
+    search = PlanOperator(
         task_id="search",
         command=[
             "ingest",
@@ -46,14 +46,14 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
             "{{ '--until=' + day(params.until, dag_run) if day(params.until, dag_run) else '' }}",
         ],
     )
-    common = {"revision": revision_of("search"), "pool": "io"}
-    shards = search.output["shards"]
+    common = {"revision": revision_of("search", PLAN), "pool": "io"}
+    shards = search.output
     fetch = SwathOperator.partial(task_id="fetch", command=["ingest", "fetch", "--run={run}"], **common)
     validate = SwathOperator.partial(task_id="validate", command=["ingest", "validate", "--run={run}"], **common)
     publish = SwathOperator(
         task_id="publish",
         command=["ingest", "publish", "--run={run}"],
-        revision=revision_of("search"),
+        revision=revision_of("search", PLAN),
         emits=assets.scenes,
         trigger_rule="none_failed",
     )

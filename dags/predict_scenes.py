@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
 from plugins import assets
-from plugins.commands import SwathOperator
+from plugins.commands import PLAN, PlanOperator, SwathOperator
 from plugins.defaults import DAG_ARGS, revision_of, revision_param
 
 with DAG(
@@ -23,14 +23,14 @@ changes nothing. A scene that breaks the model's contract is named in the result
 """,
     **DAG_ARGS,
 ):
-    plan = SwathOperator(task_id="plan", command=["map", "plan", "--run={run}"])
+    plan = PlanOperator(task_id="plan", command=["map", "plan", "--run={run}"])
     predict = SwathOperator.partial(
-        task_id="predict", command=["map", "shard", "--run={run}"], revision=revision_of("plan"), queue="gpu"
-    ).expand(shard=plan.output["shards"])
+        task_id="predict", command=["map", "shard", "--run={run}"], revision=revision_of("plan", PLAN), queue="gpu"
+    ).expand(shard=plan.output)
     publish = SwathOperator(
         task_id="publish",
         command=["map", "publish", "--run={run}"],
-        revision=revision_of("plan"),
+        revision=revision_of("plan", PLAN),
         emits=assets.predictions,
         trigger_rule="none_failed",
     )

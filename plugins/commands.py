@@ -25,6 +25,7 @@ from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
 from plugins.revision import asked_revision
 
+PLAN = "plan"  # XCom key of a plan's whole result
 _GRACE = 20  # seconds between asking a command to stop and killing it
 
 
@@ -34,11 +35,10 @@ class SwathOperator(BaseOperator):
     ``after`` names the stage tasks whose entries of ``dvc.lock`` the command builds on, ``needs`` the outputs of
     stages that it reads: both are brought into the workspace, which may be another machine's than theirs.
 
-    ``released`` asks for the dataset version of the revision instead of the revision itself.
     ``revision`` is a template; where it renders to nothing the run's own form, then the asset event that started
-    the run, then the watched branch decide. ``{run}`` in the command becomes the run's name. A result with
-    ``shards: n`` is also pushed as the list ``shards``, for mapping. With ``emits`` the task is skipped, and no
-    event leaves, unless the result says ``changed``.
+    the run, then the watched branch decide. ``released`` asks for the dataset version of that revision instead of
+    itself. ``{run}`` in the command becomes the run's name. With ``emits`` the task is skipped, and no event leaves,
+    unless the result says ``changed``.
 
     Bad data (exit status 65) fails at once; anything else is retried. Stopping the task stops the whole process group.
     """
@@ -74,8 +74,6 @@ class SwathOperator(BaseOperator):
         started = monotonic()
         result = self._start(self.arguments(context), context)
         result["command_seconds"] = round(monotonic() - started, 2)
-        if "shards" in result:
-            context["ti"].xcom_push(key="shards", value=list(range(result["shards"])))
         if self.emits is not None:
             if not result.get("changed"):
                 context["ti"].xcom_push(key="return_value", value=result)
@@ -135,6 +133,18 @@ class SwathOperator(BaseOperator):
             if status != 0:
                 raise AirflowException(f"swath {' '.join(arguments)} ended with status {status}: {last}")
             return dict(read_json(answer))
+
+
+class PlanOperator(SwathOperator):
+    """Runs a command whose result says ``shards: n`` and returns ``[0, ..., n - 1]`` for mapping.
+
+    Airflow maps over return values alone, so the whole result is the XCom ``plan``.
+    """
+
+    def execute(self, context: Any) -> Any:
+        result = super().execute(context)
+        context["ti"].xcom_push(key=PLAN, value=result)
+        return list(range(result["shards"]))
 
 
 class DvcStageOperator(SwathOperator):

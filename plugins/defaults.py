@@ -43,6 +43,6 @@ def day_param(title: str) -> Param:
     return Param(None, type=["null", "string"], format="date", title=title, description="Empty: as params.yaml says.")
 
 
-def revision_of(task_id: str) -> str:
+def revision_of(task_id: str, key: str = "return_value") -> str:
     """Template for the revision that an earlier task of the run settled on."""
-    return f"{{{{ ti.xcom_pull(task_ids='{task_id}')['revision'] }}}}"
+    return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='{key}')['revision'] }}}}"

@@ -10,7 +10,7 @@ from plugins import listener
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """The Swath page as an ASGI application. Imported at its first request: tasks load plugins too and never need it."""
+    """The Swath page as an ASGI application, imported at its first request: tasks load plugins too."""
     from plugins.page import app
 
     await app(scope, receive, send)

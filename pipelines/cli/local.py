@@ -52,14 +52,18 @@ def up_command() -> None:
 
     from pipelines.local.airflow_api import Airflow
     from pipelines.local.chain import CHAIN
-    from pipelines.local.services import start
+    from pipelines.local.services import start, stop
 
     console = Console(soft_wrap=True)
     services = start(_checkout(), lambda text: console.print(text, style="dim"))
-    airflow = Airflow(services)
-    airflow.wait_for_dags(list(CHAIN))
-    for dag in CHAIN:
-        airflow.unpause(dag)
+    try:
+        airflow = Airflow(services)
+        airflow.wait_for_dags(list(CHAIN))
+        for dag in CHAIN:
+            airflow.unpause(dag)
+    except BaseException:
+        stop()
+        raise
     console.print(
         f"Airflow  {services.airflow}   user {services.user}, password {services.password}\n"
         f"MLflow   {services.mlflow}\n`make down` stops both.",

@@ -16,6 +16,7 @@ _NOUNS = ("local", "sample", "ingest", "dataset", "training", "registry", "infer
 def app() -> None:
     """Run the command line. A ``SwathError`` becomes its sentence and its exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells every request
     try:
         commands()()
     except SwathError as error:
