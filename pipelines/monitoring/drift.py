@@ -54,7 +54,7 @@ class Compared(BaseModel):
     distances: dict[str, float] = {}  # empty: too few pixels, or no reference
     limits: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}  # here and in the reference; measures only
-    histograms: dict[str, Histogram] = {}  # of a group: its most unusual features, the worst first
+    histograms: dict[str, Histogram] = {}  # of a group's odd scenes: the worst features first
     exchanged: tuple[tuple[str, str], ...] = ()  # pairs of bands that look like each other's reference
 
     @property
@@ -101,8 +101,10 @@ def compare(
         own = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
         recent = merged(latest(members, params))
         whole = _compared(name, name, recent, references, params)
+        odd = [p for p, compared in zip(members, own, strict=True) if compared.odd]
+        drawn = _histograms(merged(odd) if odd else recent, [whole, *own], references)
         scenes += own
-        wholes.append(whole.model_copy(update={"histograms": _histograms(recent, [whole, *own], references)}))
+        wholes.append(whole.model_copy(update={"histograms": drawn}))
     return Comparison(version=version, has_reference=bool(references), scenes=tuple(scenes), groups=tuple(wholes))
 
 

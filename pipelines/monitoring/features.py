@@ -89,3 +89,11 @@ def mask_feature(mask: NDArray[np.uint8]) -> NDArray[np.object_]:
 def watched(columns: Mapping[str, object]) -> list[str]:
     """Names that count towards the verdict. How cloudy it was says nothing of the model, so the mask does not."""
     return sorted(name for name in columns if name != MASK)
+
+
+def plain(feature: str) -> str:
+    """A feature as people say it: ``band.B02`` is B02, ``index.ndvi`` NDVI, ``map.class`` class shares."""
+    kind, name = feature.split(".", 1)
+    if kind == "index":
+        return name.upper()
+    return "class shares" if feature == "map.class" else name

@@ -14,7 +14,7 @@ from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
 from pipelines.monitoring.distance import LEAST_SCENES, spread
 from pipelines.monitoring.features import MASK, Columns
-from pipelines.monitoring.profile import Facts, Profile, SceneProfile, logged, merged, merged_facts, read_profile
+from pipelines.monitoring.profile import Facts, Profile, logged, merged, merged_facts, read_profile
 from pipelines.monitoring.whylogs_compat import SKETCH
 
 INDEX = "index.json"
@@ -63,11 +63,6 @@ def write_reference(folder: Path, samples: Iterable[tuple[Facts, Columns]], by: 
         entries = [_write_group(draft, key, groups[key]) for key in sorted(groups, key=str)]
         write_json(draft / INDEX, {"by": list(by), "profiles": [entry.model_dump() for entry in entries]})
     return entries
-
-
-def write_outputs_reference(folder: Path, observers: Iterable[SceneProfile], by: Sequence[str]) -> list[Entry]:
-    """``write_reference`` of what was observed while scenes were mapped."""
-    return write_reference(folder, [(o.facts(), o.columns()) for o in observers], by)
 
 
 def group_key(facts: Facts, by: Sequence[str]) -> tuple[str | None, str | None]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config.params import Drift
 from pipelines.files import read_json, write_json
 from pipelines.monitoring.drift import Compared, Comparison
+from pipelines.monitoring.features import plain
 
 Word = Literal["none", "warning", "drift", "no reference", "no sample"]
 
@@ -82,7 +83,9 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
     if agreed:
         severity = {f: max(s.odd.get(f, 0.0) for s in odd) for f in agreed}
         features = tuple(sorted(agreed, key=lambda f: -severity[f]))
-        sentence = f"{len(odd)} of the latest {len(recent)} scenes lie beyond the limit, foremost in {features[0]}."
+        sentence = (
+            f"{len(odd)} of the latest {len(recent)} scenes lie beyond the limit, foremost in {plain(features[0])}."
+        )
         return GroupVerdict(group=whole.group, verdict="drift", sentence=sentence, scenes=names, features=features)
     odd_features = whole.odd if not odd else {f: max(s.odd.get(f, 0.0) for s in odd) for s in odd for f in s.odd}
     features = tuple(sorted(odd_features, key=lambda f: -odd_features[f]))

@@ -60,8 +60,10 @@ def test_winter_is_compared_with_winter(reference):
 
 def test_winter_would_be_drift_were_it_compared_with_summer(reference):
     """Without the condition on season the same scenes are odd, so the test above tests something."""
-    as_summer = [p.__class__(p.view, p.facts.model_copy(update={"season": "summer"})) for p in
-                 (scene(i, season="winter") for i in range(4))]
+    as_summer = [
+        p.__class__(p.view, p.facts.model_copy(update={"season": "summer"}))
+        for p in (scene(i, season="winter") for i in range(4))
+    ]
     assert verdict(reference, as_summer).verdict == "drift"
 
 

@@ -66,9 +66,7 @@ def test_merging_halves_gives_the_whole():
     columns = observed(ground, 7).columns()
     facts = observed(ground, 7).facts()
     n = facts.pixels // 2
-    pair = [
-        {name: values[part] for name, values in columns.items()} for part in (slice(None, n), slice(n, None))
-    ]
+    pair = [{name: values[part] for name, values in columns.items()} for part in (slice(None, n), slice(n, None))]
     both, whole = merged([logged(half, facts) for half in pair]), logged(columns, facts)
     assert count(both, "band.B08") == count(whole, "band.B08")
     assert mean(both, "band.B08") == pytest.approx(mean(whole, "band.B08"))

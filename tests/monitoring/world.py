@@ -16,9 +16,7 @@ from pipelines.monitoring.reference import Reference, write_reference
 
 BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
 CLASSES = ("water", "forest", "field")
-PARAMS = Drift(
-    threshold=0.35, min_pixels=500, min_scenes=2, sample=2048, by=("season", "zone"), cooldown_days=7
-)
+PARAMS = Drift(threshold=0.35, min_pixels=500, min_scenes=2, sample=2048, by=("season", "zone"), cooldown_days=7)
 SIDE = 128
 _SPECTRA = np.array(
     [[0.06, 0.05, 0.04, 0.03, 0.02, 0.01], [0.03, 0.05, 0.03, 0.30, 0.15, 0.07], [0.07, 0.10, 0.12, 0.25, 0.28, 0.20]],
@@ -70,7 +68,9 @@ def observed(
     return observer
 
 
-def training(folder: Path, seasons: tuple[str, ...] = ("summer", "winter"), zones: tuple[str, ...] = ("21S",)) -> Reference:
+def training(
+    folder: Path, seasons: tuple[str, ...] = ("summer", "winter"), zones: tuple[str, ...] = ("21S",)
+) -> Reference:
     """A reference of four scenes a season and zone."""
     samples = []
     for season in seasons:

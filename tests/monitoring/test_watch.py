@@ -1,0 +1,180 @@
+"""The steps of a watch on disk: what is collected, the page, the places and the decision."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.warp
+from affine import Affine
+
+from pipelines.errors import BadData
+from pipelines.files import read_json
+from pipelines.monitoring.places import places
+from pipelines.monitoring.watch import collect, compare_run, decide_run, report_run
+from tests.builders import write_scene
+from tests.monitoring.world import BANDS, PARAMS, SIDE, Ground, observed, pixels, training
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+GRID = {"driver": "GTiff", "count": 1, "width": SIDE, "height": SIDE, "crs": "EPSG:32721"}
+GRID |= {"transform": Affine(10, 0, 500_000, 0, -10, 9_000_000)}
+
+
+class Page(HTMLParser):
+    """What a reader sees, and whether each element that was opened was closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.addresses: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in ("meta", "img", "rect", "path", "link"):
+            self.open.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag):
+        if tag not in ("rect", "path"):
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def put_map(root: Path, number: int, **fault) -> str:
+    """A mapped scene as prediction leaves it: profile, class map, confidence; and its image in the catalog."""
+    ground = Ground(f"scene-{number}", datetime=datetime(2025, 1, 1 + number, tzinfo=UTC))
+    folder = root / "maps" / ground.id
+    folder.mkdir(parents=True)
+    observed(ground, 900 + number, **fault).write(folder / "profile.bin")
+    image, probabilities = pixels(900 + number)
+    write_scene(root / "catalog", np.clip(image * 1e4, 1, 6e4).astype(np.uint16), id=ground.id, bands=BANDS)
+    with rasterio.open(folder / "classes.tif", "w", dtype="uint8", nodata=255, **GRID) as out:
+        out.write(probabilities.argmax(axis=0).astype(np.uint8), 1)
+        out.write_colormap(1, {0: (1, 2, 200, 255), 1: (0, 99, 0, 255), 2: (200, 200, 0, 255)})
+    with rasterio.open(folder / "confidence.tif", "w", dtype="float32", nodata=-1, **GRID) as out:
+        out.write(probabilities.max(axis=0), 1)
+    return ground.id
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    training(tmp_path / "reference" / "inputs", seasons=("summer",))
+    return tmp_path
+
+
+def watch(root: Path, run: str = "run-1", now: datetime = NOW):
+    folder = root / "drift" / run
+    collect(root / "maps", "3", folder, PARAMS)
+    compare_run(root / "maps", root / "reference", folder, PARAMS)
+    report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="sample")
+    return decide_run(folder, root / "drift" / "retrain.json", PARAMS, now)
+
+
+def test_drift_from_maps_to_decision_and_page(root: Path):
+    for number in range(4):
+        put_map(root, number, offset=0.1 if number > 1 else 0.0)
+    said = watch(root)
+    assert (said["verdict"], said["retrain"]) == ("drift", True)
+    text = (root / "drift" / "run-1" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.open == []
+    assert said["sentence"] in page.text
+    assert "was probably not applied" in page.text
+    assert all(f"scene-{number}" in page.text for number in range(4))
+    pictures = [a for a in page.addresses if a.startswith("data:image/png;base64,")]
+    assert len(pictures) == 8 and pictures == page.addresses  # an image and a map a scene, and nothing from elsewhere
+    assert all(base64.b64decode(p.split(",")[1]).startswith(b"\x89PNG") for p in pictures)
+    assert {p["properties"]["scene"] for p in read_json(root / "drift" / "run-1" / "places.geojson")["features"]} == {
+        "scene-2",
+        "scene-3",
+    }
+
+
+def test_usual_scenes_make_a_quiet_page(root: Path):
+    for number in range(3):
+        put_map(root, number)
+    said = watch(root)
+    assert (said["verdict"], said["retrain"]) == ("none", False)
+    page = Page((root / "drift" / "run-1" / "report.html").read_text(encoding="utf-8"))
+    assert said["sentence"] in page.text
+    assert "Worth labelling" not in page.text and "What moved" not in page.text
+
+
+def test_a_run_repeated_after_a_later_call_still_says_that_it_called(root: Path):
+    for number in range(2):
+        put_map(root, number, offset=0.1)
+    assert watch(root, "a")["retrain"]
+    assert not watch(root, "b", NOW + timedelta(days=1))["retrain"]
+    assert watch(root, "c", NOW + timedelta(days=8))["retrain"]
+    assert watch(root, "a", NOW + timedelta(days=9))["retrain"]
+
+
+def test_repeating_a_run_gives_the_same_bytes(root: Path):
+    for number in range(3):
+        put_map(root, number, offset=0.1)
+    watch(root)
+    folder = root / "drift" / "run-1"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    watch(root)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert {"scenes.json", "comparison.json", "verdict.json", "report.html", "places.geojson"} <= {
+        path.name for path in before
+    }
+
+
+def test_a_damaged_profile_is_left_out_and_named(root: Path):
+    put_map(root, 0)
+    put_map(root, 1)
+    (root / "maps" / "scene-0" / "profile.bin").write_bytes(b"broken")
+    found = collect(root / "maps", "3", root / "drift" / "r", PARAMS)
+    assert found.scenes == ("scene-1",)
+    assert "scene-0" in found.unreadable[0]
+
+
+def test_names_cannot_break_out_of_the_page(root: Path):
+    put_map(root, 0, offset=0.1)
+    folder = root / "drift" / "r"
+    collect(root / "maps", "3", folder, PARAMS)
+    compare_run(root / "maps", root / "reference", folder, PARAMS)
+    report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="<script>alert(1)</script>")
+    assert "<script" not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_champion_yet_is_no_failure(root: Path):
+    folder = root / "drift" / "r"
+    collect(root / "maps" / "vNone", None, folder, PARAMS)
+    compare_run(root / "maps", None, folder, PARAMS)
+    page, verdict = report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="sample")
+    assert verdict.verdict == "no sample" and "no champion" in page.read_text(encoding="utf-8")
+
+
+def test_a_step_out_of_order_says_what_to_run_first(root: Path):
+    with pytest.raises(BadData, match="swath drift compare --run r"):
+        decide_run(root / "drift" / "r", root / "drift" / "retrain.json", PARAMS, NOW)
+
+
+def test_the_least_sure_place_comes_first_and_lies_where_it_is(tmp_path: Path):
+    confidence = np.full((SIDE, SIDE), 0.9, np.float32)
+    confidence[64:, :64] = 0.3  # the lower left quarter
+    confidence[:64, 64:] = -1  # no data in the upper right one
+    with rasterio.open(tmp_path / "confidence.tif", "w", dtype="float32", nodata=-1, **GRID) as out:
+        out.write(confidence, 1)
+    found = places([("a", tmp_path / "confidence.tif"), ("gone", tmp_path / "none.tif")])["features"]
+    assert [f["properties"]["confidence"] for f in found] == pytest.approx([0.3, 0.9, 0.9])
+    corners = np.array(found[0]["geometry"]["coordinates"][0])
+    xs, ys = rasterio.warp.transform("EPSG:4326", "EPSG:32721", corners[:, 0], corners[:, 1])
+    assert (min(xs), max(xs), min(ys), max(ys)) == pytest.approx((500_000, 500_640, 8_998_720, 8_999_360), abs=1)
