@@ -24,6 +24,7 @@ _NEEDED = {
     "train": "train",
     "metrics.json": "evaluate",
     "evaluation/temperature.json": "evaluate",
+    "evaluation/outputs": "evaluate",
     "reference": "profile",
     "blocks.parquet": "split",
     "certificate.json": "split",
@@ -50,7 +51,8 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
         draft.mkdir()
         held = export(module, len(spec.bands), draft)
         shutil.copyfile(data / "train" / WEIGHTS, draft / WEIGHTS)
-        shutil.copytree(data / "reference", draft / REFERENCE)
+        shutil.copytree(data / "reference", draft / REFERENCE / "inputs")
+        shutil.copytree(data / "evaluation" / "outputs", draft / REFERENCE / "outputs")
         shutil.copyfile(data / "blocks.parquet", draft / BLOCKS)
         contract = Contract(
             project=params.project,

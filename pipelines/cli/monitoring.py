@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -37,10 +36,12 @@ def profile() -> None:
 @drift.command("profile")
 def collect_profiles(run: Run) -> None:
     """Collect the profiles of the champion's maps and merge the latest by season and zone."""
+    from pipelines.bundle.store import champion
     from pipelines.monitoring.watch import collect
 
     params = load_params()
-    version = _champion(params.project)
+    number = champion(params.project)
+    version = None if number is None else str(number)
     found = collect(_maps(params, version), version, _folder(params, run), params.drift)
     emit({"version": version, "scenes": len(found.scenes), "unreadable": len(found.unreadable)})
 
@@ -48,16 +49,17 @@ def collect_profiles(run: Run) -> None:
 @drift.command("compare")
 def compare_profiles(run: Run) -> None:
     """Compare them with the reference of the model that made the maps."""
+    from pipelines.bundle.contract import REFERENCE
+    from pipelines.bundle.store import open_bundle
     from pipelines.monitoring.watch import collected, compare_run
 
     params = load_params()
     folder = _folder(params, run)
     version = collected(folder).version
-    with TemporaryDirectory() as scratch:
-        reference = _download_reference(params.project, version, Path(scratch))
-        comparison = compare_run(_maps(params, version), reference, folder, params.drift)
+    reference = open_bundle(f"models:/{params.project}/{version}").folder / REFERENCE if version else None
+    comparison = compare_run(_maps(params, version), reference, folder, params.drift)
     odd = [scene.name for scene in comparison.scenes if scene.odd]
-    emit({"version": version, "scenes": len(comparison.scenes), "odd": len(odd), "reference": reference is not None})
+    emit({"version": version, "scenes": len(comparison.scenes), "odd": len(odd), "reference": comparison.has_reference})
 
 
 @drift.command("report")
@@ -98,27 +100,3 @@ def _folder(params: Params, run: str) -> Path:
 
 def _maps(params: Params, version: str | None) -> Path:
     return settings().predictions / params.project / f"v{version}"
-
-
-def _champion(project: str) -> str | None:
-    from mlflow import MlflowClient
-
-    from pipelines.registry.aliases import CHAMPION, holder
-
-    champion = holder(MlflowClient(settings().mlflow_uri), project, CHAMPION)
-    return str(champion.version) if champion else None
-
-
-def _download_reference(project: str, version: str | None, scratch: Path) -> Path | None:
-    if version is None:
-        return None
-    from mlflow import MlflowClient, artifacts
-
-    from pipelines.registry import aliases
-
-    uri = settings().mlflow_uri
-    bundle = aliases.version(MlflowClient(uri), project, version).tags[aliases.BUNDLE]
-    reference = f"{bundle}/reference"
-    if not artifacts.list_artifacts(artifact_uri=reference, tracking_uri=uri):
-        return None
-    return Path(artifacts.download_artifacts(artifact_uri=reference, dst_path=str(scratch), tracking_uri=uri))
