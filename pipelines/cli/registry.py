@@ -1,3 +1,106 @@
+"""The registry: ``model package``, ``register``, ``gate``, ``promote``, ``rollback`` and ``list``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from pipelines.cli.result import emit
+from pipelines.config import load_params, settings
+
 app = typer.Typer()
+model = typer.Typer(no_args_is_help=True, help="Package, register, judge and promote models, and roll them back.")
+app.add_typer(model, name="model")
+
+
+@model.command()
+def package() -> None:
+    """Build the bundle of this workspace and log it to the MLflow run that trained the model."""
+    from pipelines.registry.register import package
+
+    emit(package(Path(), load_params()).model_dump())
+
+
+@model.command()
+def register(
+    run: Annotated[str | None, typer.Option(help="MLflow run with a bundle; default: this workspace's own.")] = None,
+) -> None:
+    """Make a packaged run a version of the registered model, and the challenger."""
+    from pipelines.registry.register import register
+
+    params = load_params()
+    emit(register(Path(), params, run).model_dump() | {"project": params.project})
+
+
+@model.command()
+def gate() -> None:
+    """Compare the challenger with the champion on the same test ground, and write the verdict on its version."""
+    from pipelines.registry.gate import gate
+
+    params = load_params()
+    decision = gate(Path(), settings().catalog / params.project, params)
+    emit(
+        {
+            "project": params.project,
+            "verdict": decision.verdict,
+            "reasons": list(decision.reasons),
+            "challenger": decision.challenger,
+            "champion": decision.champion,
+            "approval": params.gate.approval,
+            "approval_hours": params.gate.approval_hours,
+        }
+    )
+
+
+@model.command()
+def promote(
+    approver: Annotated[str | None, typer.Option(help="Who approved; written on the version.")] = None,
+    override: Annotated[str | None, typer.Option(help="A person's reason to promote against the verdict.")] = None,
+) -> None:
+    """Make the challenger champion if the gate said so."""
+    from pipelines.evaluation.tracking import store
+    from pipelines.registry.aliases import promote
+
+    name = load_params().project
+    with store() as client:
+        done = promote(client, name, approver=approver, override=override)
+    emit(done.model_dump() | {"project": name, "version": done.champion})
+
+
+@model.command()
+def rollback(
+    reason: Annotated[str, typer.Option(help="Kept on both versions.")],
+    version: Annotated[str | None, typer.Option(help="A former champion; default: the latest.")] = None,
+) -> None:
+    """Put a former champion in charge again, after seeing that it loads and predicts."""
+    from pipelines.registry.rollback import rollback
+
+    name = load_params().project
+    done = rollback(name, reason, version)
+    emit(done.model_dump() | {"project": name, "version": done.champion})
+
+
+@model.command(name="list")
+def list_versions() -> None:
+    """Show the versions of the registered model with their aliases, scores and verdicts, newest first."""
+    from pipelines.evaluation.tracking import store
+    from pipelines.registry.aliases import CHALLENGER, CHAMPION, DECISION, PROMOTED, REASONS, holder, versions
+
+    name = load_params().project
+    with store() as client:
+        holders = {alias: holder(client, name, alias) for alias in (CHAMPION, CHALLENGER)}
+        rows = [
+            {
+                "version": str(version.version),
+                "aliases": [alias for alias, held in holders.items() if held and held.version == version.version],
+                "miou": version.tags.get("swath.miou.value"),
+                "verdict": version.tags.get(DECISION),
+                "reasons": version.tags.get(REASONS, "").splitlines(),
+                "promoted_at": version.tags.get(PROMOTED),
+                "run_id": version.run_id,
+            }
+            for version in versions(client, name)
+        ]
+    emit({"project": name, "versions": rows})

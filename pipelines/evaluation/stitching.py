@@ -23,7 +23,7 @@ def open_scene(scene: Scene, catalog: Path, bands: Sequence[str]) -> RasterSourc
     names = [band.name for band in scene.bands]
     if missing := [band for band in bands if band not in names]:
         raise BadData(
-            f"Scene {scene.id} lacks the bands {', '.join(missing)} that the model takes; train a model anew."
+            f"Scene {scene.id} lacks the bands {', '.join(missing)} of the model; train a new one."
         )
     chosen = [names.index(band) for band in bands]
     return Raster(

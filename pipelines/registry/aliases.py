@@ -91,6 +91,8 @@ def promote(client: MlflowClient, name: str, *, approver: str | None = None, ove
     tags = {PROMOTED: now(), FORMER: former or ""} | ({APPROVER: approver} if approver else {})
     tag(client, challenger, tags | ({REASONS: reason} if override else {}))
     client.set_registered_model_alias(name, CHAMPION, number)
+    if WITHDRAWN in challenger.tags:
+        client.delete_model_version_tag(name, number, WITHDRAWN)
     return Promotion(champion=number, former=former, changed=True, reason=reason)
 
 

@@ -12,6 +12,8 @@ from pipelines.evaluation.bootstrap import Interval
 
 MIN_BLOCKS = 3  # fewer blocks of ground say nothing about the spread between places
 
+Verdict = Literal["promote", "refuse", "unchanged"]
+
 
 class Evidence(BaseModel):
     """What was found about a challenger, on frozen test ground."""
@@ -36,7 +38,7 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    verdict: Literal["promote", "refuse", "unchanged"]
+    verdict: Verdict
     reasons: tuple[str, ...]
     challenger: str  # version
     champion: str | None  # version at the time of the decision
@@ -47,7 +49,7 @@ class Decision(BaseModel):
     when: datetime
 
 
-def decide(evidence: Evidence, thresholds: Gate) -> tuple[Literal["promote", "refuse"], tuple[str, ...]]:
+def decide(evidence: Evidence, thresholds: Gate) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and its reasons, one sentence each.
 
     The lower end of the paired interval must reach ``min_gain``, and must lie above 0 where ``min_gain`` is 0: a model
@@ -65,7 +67,7 @@ def decide(evidence: Evidence, thresholds: Gate) -> tuple[Literal["promote", "re
 
 
 def _comparison_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
-    if evidence.opponent is None:
+    if evidence.opponent is None or evidence.contract:  # other contracts cannot be compared, and that is said already
         return []
     left_out = f" {evidence.seen} test blocks lie on ground that the champion was trained on." if evidence.seen else ""
     if evidence.blocks < MIN_BLOCKS:

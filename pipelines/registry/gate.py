@@ -1,0 +1,243 @@
+"""The gate: challenger against champion on the same frozen test ground."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking import MlflowClient
+
+from pipelines.bundle.contract import BLOCKS, Contract
+from pipelines.bundle.store import Bundle, open_bundle
+from pipelines.config.params import Params
+from pipelines.dataset.snapshot import Manifest, read_manifest
+from pipelines.errors import BadData
+from pipelines.evaluation import metrics as m
+from pipelines.evaluation.bootstrap import paired_gain
+from pipelines.evaluation.ground import digest, ground_of, read_plan
+from pipelines.evaluation.score import Tally, by, tally_scene
+from pipelines.evaluation.stitching import Stitcher, open_scene
+from pipelines.evaluation.tracking import store
+from pipelines.files import write_json
+from pipelines.inference.runtime import Runtime
+from pipelines.lineage.revision import revision
+from pipelines.progress import report
+from pipelines.registry import aliases
+from pipelines.registry.decision import Decision, Evidence, Verdict, decide
+from pipelines.registry.scores import known_scores, log_frame
+from pipelines.scenes.catalog import verify
+
+log = logging.getLogger(__name__)
+
+RECORD = "decision.json"
+_ROUNDS = 5  # of timing; the fastest counts, because what slows a round down is never the model
+_TIMED = 4  # windows at a time
+
+
+def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
+    """Judge the challenger on the test ground of ``workspace`` and write the decision on its version.
+
+    Raises ``BadData`` if there is no challenger, or its classes are not those of ``params``.
+    """
+    with store() as client:
+        name = params.project
+        challenger = aliases.holder(client, name, aliases.CHALLENGER)
+        if challenger is None:
+            raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
+        champion = aliases.holder(client, name, aliases.CHAMPION)
+        if champion is not None and champion.version == challenger.version:
+            reasons = (f"Version {challenger.version} is champion already.",)
+            return _decision("unchanged", reasons, None, challenger, champion, workspace, params)
+        if why := challenger.tags.get(aliases.WITHDRAWN):
+            reasons = (f"Version {challenger.version} was taken out of charge by a rollback: {why}",)
+            decision = _decision("refuse", reasons, None, challenger, champion, workspace, params)
+        else:
+            evidence = _Trial(client, workspace, catalog, params).evidence(challenger, champion)
+            verdict, found = decide(evidence, params.gate)
+            decision = _decision(verdict, found, evidence, challenger, champion, workspace, params)
+        _record(client, challenger, decision)
+        for reason in decision.reasons:
+            log.info("%s: %s", decision.verdict, reason)
+        return decision
+
+
+class _Trial:
+    """The frozen test of a workspace, and models scored on it."""
+
+    def __init__(self, client: MlflowClient, workspace: Path, catalog: Path, params: Params) -> None:
+        self.client, self.catalog, self.params = client, catalog, params
+        self.data = Path(workspace) / "data"
+        self.manifest: Manifest = read_manifest(self.data / "manifest.json")
+        self.plan = read_plan(self.data / "plan.parquet")
+        self.names = [c.name for c in params.labels.classes]
+        self.test = digest(self.manifest, self.plan, self.names)
+
+    def evidence(self, challenger: ModelVersion, champion: ModelVersion | None) -> Evidence:
+        ours = open_bundle(f"models:/{challenger.name}/{challenger.version}")
+        if [c.name for c in ours.contract.classes] != self.names:
+            raise BadData(f"Version {challenger.version} has other classes than params.yaml; train and register again.")
+        frame = self.scores(challenger, ours)
+        _, total = by(frame, "block_id", len(self.names))
+        scenes, per_scene = by(frame, "scene_id", len(self.names))
+        ious = m.class_scores(total.sum(axis=0)).iou
+        found = Evidence(
+            test=self.test,
+            blocks=len(total),
+            seen=0,
+            opponent=None,
+            miou=_number(m.miou(total.sum(axis=0))),
+            opponent_miou=None,
+            gain=None,
+            classes={n: float(iou) for n, iou in zip(self.names, ious, strict=True) if np.isfinite(iou)},
+            scenes={s: float(v) for s, v in zip(scenes, m.miou(per_scene), strict=True) if np.isfinite(v)},
+        )
+        if champion is None:
+            return self.against_baseline(found, frame, challenger)
+        return self.against_champion(found, frame, ours, champion)
+
+    def against_baseline(self, found: Evidence, frame: pd.DataFrame, challenger: ModelVersion) -> Evidence:
+        bar = known_scores(self.client, str(challenger.run_id), self.test, "baseline")
+        if bar is None or bar.empty:
+            return found
+        return found.model_copy(update={"opponent": "baseline"} | self.compared(frame, bar))
+
+    def against_champion(self, found: Evidence, frame: pd.DataFrame, ours: Bundle, champion: ModelVersion) -> Evidence:
+        theirs = open_bundle(f"models:/{champion.name}/{champion.version}")
+        found = found.model_copy(update={"opponent": "champion"})
+        if differences := contract_differences(ours.contract, theirs.contract):
+            return found.model_copy(update={"contract": differences})
+        seen = seen_blocks(theirs.folder / BLOCKS, self.data / "blocks.parquet")
+        unseen = frame[~frame["block_id"].isin(seen)]
+        changes = {
+            "seen": frame.loc[frame["block_id"].isin(seen), "block_id"].nunique(),
+            "slowdown": slowdown(ours, theirs),
+        }
+        other = self.scores(champion, theirs)
+        return found.model_copy(update=changes | self.compared(unseen, other[~other["block_id"].isin(seen)]))
+
+    def compared(self, ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
+        size = len(self.names)
+        blocks, mine = by(ours, "block_id", size)
+        others, opposite = by(theirs, "block_id", size)
+        if blocks != others:
+            raise BadData("The two models were scored on different blocks; run `swath evaluate` and package again.")
+        if not blocks:
+            return {"blocks": 0, "gain": None}
+        gain = paired_gain(
+            mine,
+            opposite,
+            m.miou,
+            resamples=self.params.evaluate.bootstrap,
+            confidence=self.params.gate.confidence,
+        )
+        return {"blocks": len(blocks), "gain": gain, "opponent_miou": _number(m.miou(opposite.sum(axis=0)))}
+
+    def scores(self, version: ModelVersion, bundle: Bundle) -> pd.DataFrame:
+        """Block scores of a version on this test: those on record, or its bundle's, put on record."""
+        known = known_scores(self.client, str(version.run_id), self.test)
+        if known is not None and not known.empty:
+            return known
+        frame = self.scored(bundle).frame("network")
+        log_frame(self.client, str(version.run_id), self.test, frame)
+        return frame
+
+    def scored(self, bundle: Bundle) -> Tally:
+        contract, tally = bundle.contract, Tally(len(self.names))
+        stitch = Stitcher(Runtime(bundle), len(self.names), contract.means, contract.window, contract.overlap)
+        tested = set(self.plan.loc[self.plan["split"] == "test", "scene_id"])
+        scenes = [scene for scene in self.manifest.scenes if scene.id in tested]
+        for done, scene in enumerate(scenes):
+            report(done, len(scenes), f"scoring {bundle.name} on scene {scene.id}")
+            verify(scene, self.catalog)
+            ground = ground_of(scene, self.plan, "test", self.data / "labels", self.params.labels)
+            if ground:
+                with open_scene(scene, self.catalog, contract.band_names) as source:
+                    tally_scene(tally, ground, stitch(source))
+        return tally
+
+
+def contract_differences(challenger: Contract, champion: Contract) -> tuple[str, ...]:
+    """Sentences that say how two contracts differ in what maps and their users rely on; empty where they agree."""
+    sentences = []
+    bands = [tuple(f"{b.name} in {b.units}" for b in contract.bands) for contract in (challenger, champion)]
+    if bands[0] != bands[1]:
+        sentences.append(f"It takes the bands {', '.join(bands[0])}; the champion takes {', '.join(bands[1])}.")
+    classes = [tuple(c.name for c in contract.classes) for contract in (challenger, champion)]
+    if classes[0] != classes[1]:
+        sentences.append(f"It gives the classes {', '.join(classes[0])}; the champion gives {', '.join(classes[1])}.")
+    return tuple(sentences)
+
+
+def seen_blocks(champion: Path, current: Path) -> set[str]:
+    """Test blocks of ``current`` on ground that the blocks file ``champion`` gave to train or val."""
+    former, now = gpd.read_parquet(champion), gpd.read_parquet(current)
+    former = former[former["split"].isin(["train", "val"])].to_crs("EPSG:6933")  # metres, equal area
+    now = now[now["split"] == "test"].to_crs("EPSG:6933")
+    now = now.assign(geometry=now.geometry.buffer(-1.0))  # neighbours that share an edge do not overlap
+    return set(now.sjoin(former[["geometry"]], predicate="intersects")["block_id"])
+
+
+def slowdown(challenger: Bundle, champion: Bundle) -> float:
+    """Time of the challenger over that of the champion on the same windows, the fastest of a few rounds each."""
+    window = min(challenger.contract.window, champion.contract.window)
+    noise = np.random.default_rng(0).normal(size=(_TIMED, len(champion.contract.bands), window, window))
+    statistics = champion.contract.statistics
+    pixels = (noise * statistics.stds[:, None, None] + statistics.means[:, None, None]).astype(np.float32)
+    runtimes = Runtime(challenger), Runtime(champion)
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(_ROUNDS):
+        for runtime, taken in zip(runtimes, times, strict=True):
+            started = time.perf_counter()
+            runtime(pixels)
+            taken.append(time.perf_counter() - started)
+    return round(min(times[0]) / min(times[1]), 3)
+
+
+def _decision(
+    verdict: Verdict,
+    reasons: tuple[str, ...],
+    evidence: Evidence | None,
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    workspace: Path,
+    params: Params,
+) -> Decision:
+    made_from = revision(workspace)
+    return Decision(
+        verdict=verdict,
+        reasons=reasons,
+        challenger=str(challenger.version),
+        champion=str(champion.version) if champion else None,
+        evidence=evidence,
+        thresholds=params.gate,
+        commit=made_from.commit,
+        dataset=made_from.dataset,
+        when=datetime.now(UTC),
+    )
+
+
+def _record(client: MlflowClient, version: ModelVersion, decision: Decision) -> None:
+    """The whole decision goes into the challenger's run, what people look for on its version."""
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / RECORD
+        write_json(path, decision.model_dump(mode="json"))
+        client.log_artifact(str(version.run_id), str(path))
+    tags = {
+        aliases.REASONS: "\n".join(decision.reasons),
+        aliases.AGAINST: decision.champion or "",
+        aliases.RECORD: f"runs:/{version.run_id}/{RECORD}",
+        aliases.DECISION: decision.verdict,
+    }
+    aliases.tag(client, version, tags)
+
+
+def _number(value: object) -> float | None:
+    number = float(np.asarray(value))
+    return number if np.isfinite(number) else None

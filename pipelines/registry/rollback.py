@@ -1,0 +1,69 @@
+"""Back to a former champion, after seeing that it still loads and predicts."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking import MlflowClient
+
+from pipelines.bundle.store import Bundle, open_bundle
+from pipelines.errors import BadData
+from pipelines.evaluation.tracking import store
+from pipelines.inference.runtime import SIDE, Runtime
+from pipelines.registry import aliases
+from pipelines.registry.aliases import Promotion
+
+log = logging.getLogger(__name__)
+
+
+def rollback(name: str, reason: str, number: str | None = None) -> Promotion:
+    """Put version ``number`` of the model ``name`` in charge again, or else the latest former champion.
+
+    The version that is taken out of charge is marked with ``reason``, and the gate refuses it from then on. Raises
+    ``BadData`` if the version was never champion, or no longer loads or predicts.
+    """
+    if not reason.strip():
+        raise BadData("A rollback needs a reason, for whoever finds it later; give one with --reason.")
+    with store() as client:
+        current = aliases.holder(client, name, aliases.CHAMPION)
+        if current is None:
+            raise BadData(f"{name} has no champion yet, so there is nothing to roll back.")
+        version = aliases.version(client, name, number) if number else _latest_former(client, name, current)
+        if str(version.version) == str(current.version):
+            said = f"Version {version.version} is champion already."
+            return Promotion(champion=str(version.version), former=None, changed=False, reason=said)
+        if aliases.PROMOTED not in version.tags:
+            raise BadData(f"Version {version.version} of {name} was never champion; see `swath model list`.")
+        prove(open_bundle(f"models:/{name}/{version.version}"))
+        when = aliases.now()
+        # Tags come before the alias: killed in between, the next attempt writes the same again.
+        aliases.tag(client, current, {aliases.WITHDRAWN: f"{reason} ({when})"})
+        restored = {aliases.RESTORED: when, aliases.RESTORED_WHY: reason, aliases.FORMER: str(current.version)}
+        aliases.tag(client, version, restored)
+        client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
+        if aliases.WITHDRAWN in version.tags:
+            client.delete_model_version_tag(name, str(version.version), aliases.WITHDRAWN)
+        log.info("Version %s is champion again instead of %s: %s", version.version, current.version, reason)
+        return Promotion(champion=str(version.version), former=str(current.version), changed=True, reason=reason)
+
+
+def prove(bundle: Bundle) -> None:
+    """Raise ``BadData`` unless the bundle gives probabilities for a small window of what it was trained on."""
+    contract = bundle.contract
+    statistics = contract.statistics
+    noise = np.random.default_rng(0).normal(size=(2, len(contract.bands), 2 * SIDE, 2 * SIDE))
+    pixels = (noise * statistics.stds[:, None, None] + statistics.means[:, None, None]).astype(np.float32)
+    probabilities = Runtime(bundle)(pixels)
+    expected = (2, len(contract.classes), 2 * SIDE, 2 * SIDE)
+    if probabilities.shape != expected or not np.isfinite(probabilities).all():
+        raise BadData(f"{bundle.name} loads but its probabilities are not finite; choose another version.")
+
+
+def _latest_former(client: MlflowClient, name: str, current: ModelVersion) -> ModelVersion:
+    for version in aliases.versions(client, name):
+        tags = version.tags
+        if version.version != current.version and aliases.PROMOTED in tags and aliases.WITHDRAWN not in tags:
+            return version
+    raise BadData(f"{name} has no former champion to return to; promote another version instead.")
