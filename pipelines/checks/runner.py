@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Hashable, Sequence
@@ -11,11 +12,16 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read once, when great_expectations is imported
+logging.getLogger("great_expectations").setLevel(logging.WARNING)  # chatty already while it is imported
 
 import great_expectations as gx
 import pandas as pd
 from great_expectations.core.run_identifier import RunIdentifier
-from great_expectations.data_context.types.base import ProgressBarsConfig
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.expectations.expectation import Expectation
 
 from pipelines.files import replacing
@@ -44,10 +50,10 @@ def run(
     expectation that could not be evaluated (a column is missing, types do not compare) is a finding with row None.
     """
     if docs is None:
-        return _findings(_validated(gx.get_context(mode="ephemeral"), name, table, expectations, when))
+        return _findings(_validated(_context(), name, table, expectations, when))
     with replacing(docs) as draft:
         draft.mkdir()
-        context = gx.get_context(mode="ephemeral")
+        context = _context()
         backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(draft)}
         index = {"class_name": "DefaultSiteIndexBuilder"}
         site = {"class_name": "SiteBuilder", "store_backend": backend, "site_index_builder": index}
@@ -58,10 +64,16 @@ def run(
     return _findings(results)
 
 
+def _context() -> Any:
+    """A context in memory; without the folder for Data Docs that an ephemeral one would leave behind in /tmp."""
+    stores = InMemoryStoreBackendDefaults(init_temp_docs_sites=False)
+    bars = ProgressBarsConfig(globally=False)
+    return gx.get_context(DataContextConfig(store_backend_defaults=stores, progress_bars=bars), mode="ephemeral")
+
+
 def _validated(
     context: Any, name: str, table: pd.DataFrame, expectations: Sequence[Expectation], when: datetime
 ) -> list[Any]:
-    context.variables.progress_bars = ProgressBarsConfig(globally=False)
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
     suite = context.suites.add(gx.ExpectationSuite(name, expectations=list(expectations)))
     batch = asset.add_batch_definition_whole_dataframe(name)

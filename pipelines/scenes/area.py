@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,10 @@ def window_of(area: Bounds | None, dataset: Any, href: str) -> Window:
     if area is None:
         return whole
     bounds = transform_bounds("EPSG:4326", dataset.crs, *area, densify_pts=21)
-    wanted = from_bounds(*bounds, transform=dataset.transform).round_offsets().round_lengths("ceil")
-    first_row, first_column = max(0, wanted.row_off), max(0, wanted.col_off)
-    last_row = min(dataset.height, wanted.row_off + wanted.height + 1)
-    last_column = min(dataset.width, wanted.col_off + wanted.width + 1)
+    wanted = from_bounds(*bounds, transform=dataset.transform)
+    first_row, first_column = max(0, math.floor(wanted.row_off)), max(0, math.floor(wanted.col_off))
+    last_row = min(dataset.height, math.ceil(wanted.row_off + wanted.height))
+    last_column = min(dataset.width, math.ceil(wanted.col_off + wanted.width))
     if first_row >= last_row or first_column >= last_column:
         raise BadData(f"{href} has no pixels in the area {area}; its footprint in the catalog is wrong.")
     return Window(first_column, first_row, last_column - first_column, last_row - first_row)

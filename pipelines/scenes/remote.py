@@ -17,14 +17,12 @@ from rasterio.errors import RasterioError
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import public
 
-# Formats whose files hold their own pixels. A VRT, say, could name any other file or address as its source.
-_DRIVERS = ["GTiff", "JP2OpenJPEG"]
 _NETWORK = re.compile(
     r"CURL|HTTP (?:error|response) code ?: ?(?:0|401|403|408|429|5\d\d)|timed? ?out|resolve host|connect"
     r"|InvalidCredentials|AccessDenied|SlowDown",
     re.IGNORECASE,
 )
-_OPTIONS = {
+_OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of the folder: one request less, and no side files
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "1",
@@ -34,7 +32,7 @@ _OPTIONS = {
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # a COG's header and its first directory in one request
     "CPL_VSIL_CURL_USE_HEAD": "NO",
-    "GDAL_CACHEMAX": "256",  # MB
+    "GDAL_CACHEMAX": 256 * 2**20,  # bytes
     "GDAL_NUM_THREADS": "1",
     "GTIFF_HONOUR_NEGATIVE_SCALEY": "NO",
 }
@@ -74,9 +72,14 @@ def gdal_path(href: str) -> str:
 
 @contextmanager
 def opened(href: str) -> Iterator[Any]:
-    """The raster at ``href``, open for reading. Raises as ``explained`` does, on opening only."""
+    """The raster at ``href``, open for reading. Raises as ``explained`` does, on opening only.
+
+    The format is fixed by the name, never guessed: GDAL would also open a VRT, which can name any other file or
+    address as its source.
+    """
+    driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith(".jp2") else "GTiff"
     with explained(href):
-        dataset = rasterio.open(gdal_path(href), driver=_DRIVERS)
+        dataset = rasterio.open(gdal_path(href), driver=driver)
     with dataset:
         yield dataset
 
