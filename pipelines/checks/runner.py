@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # read once, when great_expectations is imported
-logging.getLogger("great_expectations").setLevel(logging.WARNING)  # chatty already while it is imported
 
 import great_expectations as gx
 import pandas as pd

@@ -85,8 +85,8 @@ class Bands:
         bits = np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
         if self._classes is not None:
             classes = self._pixels(self._classes, window)[0]
-            bits[valid & np.isin(classes, self._cloud_mask.cloud)] |= MaskBit.CLOUD
-            bits[valid & np.isin(classes, self._cloud_mask.shadow)] |= MaskBit.SHADOW
+            bits[valid & np.isin(classes, self._cloud_mask.cloud)] |= np.uint8(MaskBit.CLOUD)
+            bits[valid & np.isin(classes, self._cloud_mask.shadow)] |= np.uint8(MaskBit.SHADOW)
         return pixels, bits
 
     def _pixels(self, file: _File, window: Window) -> NDArray[Any]:
