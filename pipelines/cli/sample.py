@@ -19,8 +19,8 @@ def sample(
     drift: str | None = typer.Option(
         None,
         metavar="KIND:STRENGTH",
-        help="Make these scenes two years later and drifted: gain, offset, haze, noise, bandswap, season, blur or shift, "
-        "with a strength of 0 to 2, as in haze:0.5.",
+        help="Make these scenes two years later and drifted: gain, offset, haze, noise, bandswap, season, blur or "
+        "shift, with a strength of 0 to 2, as in haze:0.5.",
     ),
 ) -> None:
     """Make land, scenes and labels by code: no network, and the truth is known."""

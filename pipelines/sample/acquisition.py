@@ -33,7 +33,7 @@ _PASSES = (0, 4, 2, 6, 1, 5, 3, 7, 8)  # fills the 45 days between two dates eve
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The ``index``-th look at ``place``; ``drift`` marks those that arrive two years later and are not as they should be."""
+    """The ``index``-th look at ``place``; those with ``drift`` come two years later and are not as they should be."""
 
     place: Place
     index: int
@@ -56,7 +56,7 @@ class Acquisition:
 
     @property
     def baseline(self) -> str:
-        """By date, but for every third early scene, which has been processed again: the date does not tell the baseline."""
+        """By date, but for some early scenes that were processed again: the date does not tell the baseline."""
         again = self.index % 3 == 0 and self.place is not LABELLED[0]
         return "05.09" if self.datetime >= OFFSET_SINCE or again else "03.01"
 

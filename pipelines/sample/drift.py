@@ -17,7 +17,7 @@ Kind = Literal["gain", "offset", "haze", "noise", "bandswap", "season", "blur", 
 
 MEANINGS = {
     "gain": "reflectance is multiplied by 1 + STRENGTH",
-    "offset": "pixels carry 1000 * STRENGTH more than their metadata say; at 1 the mistake of Sentinel-2's baseline 04.00",
+    "offset": "pixels carry 1000 * STRENGTH more than their metadata say: at 1 the known mistake",
     "haze": "a mean share STRENGTH of each pixel, at most 0.95, is haze",
     "noise": "sensor noise of deviation 0.1 * STRENGTH reflectance is added",
     "bandswap": "a share STRENGTH of B04 and of B08 is the other's",
@@ -58,7 +58,9 @@ def parse_drift(text: str) -> Drift:
         return Drift.model_validate({"kind": match[1], "strength": match[2]} if match else {})
     except ValidationError:
         kinds = ", ".join(get_args(Kind))
-        raise BadData(f"Drift {text!r} is not KIND:STRENGTH; give one of {kinds}, and 0 to 2, as in haze:0.5.") from None
+        raise BadData(
+            f"Drift {text!r} is not KIND:STRENGTH; give one of {kinds}, and 0 to 2, as in haze:0.5."
+        ) from None
 
 
 def drifted(pixels: noise.Field, drift: Drift, rng: np.random.Generator) -> noise.Field:
@@ -67,7 +69,7 @@ def drifted(pixels: noise.Field, drift: Drift, rng: np.random.Generator) -> nois
     if not strength:
         return pixels
     if drift.kind == "gain":
-        return pixels * np.float32(1 + strength)
+        return np.multiply(pixels, 1 + strength, dtype=np.float32)
     if drift.kind == "haze":
         veil = 0.2 * noise.fractal(rng, pixels.shape[-1], slope=3.0, longest=400)
         thick = np.clip(strength * (1 + veil), 0, 0.95).astype(np.float32)
@@ -81,7 +83,7 @@ def drifted(pixels: noise.Field, drift: Drift, rng: np.random.Generator) -> nois
         mixed[infrared] += share * (pixels[red] - pixels[infrared])
         return mixed
     if drift.kind == "blur":
-        return np.stack([ndimage.gaussian_filter(band, 4 * strength, mode="reflect") for band in pixels])
+        return np.asarray([ndimage.gaussian_filter(band, 4 * strength) for band in pixels], np.float32)
     return pixels
 
 

@@ -33,10 +33,10 @@ class Cover(IntEnum):
 
 @dataclass(frozen=True)
 class Ground:
-    """What does not change from date to date. Fields are ``(size, size)``, mean 0 and deviation 1 unless said otherwise."""
+    """What no date changes. Fields are ``(size, size)``; mean 0, deviation 1 if nothing else is said."""
 
     cover: NDArray[np.uint8]  # values of Cover, none missing
-    slope_east: Field  # rise per pixel, relative to the steepest
+    slope_east: Field  # rise per pixel, deviation 0.25
     slope_south: Field
     soil: Field  # from dark loam to red earth, in broad swathes
     wet: Field  # moisture, over some hundred pixels
@@ -75,18 +75,19 @@ def make_ground(seed: int, place: str, size: int) -> Ground:
     arable = fractal(rng, size, slope=2.6, longest=220) - 0.4 * elevation
     tilled = highest(_mean_of(arable, parcels.id), 0.52)
     wooded = fractal(rng, size, slope=2.6, longest=150) + 0.35 * elevation + 1.6 * np.exp(-to_water / 6)
-    rocky = fractal(rng, size, slope=2.5, longest=110) + 0.4 * elevation + 1.2 * ((to_water < 9) & (wet > 0.7))
+    banks = np.where((to_water < 9) & (wet > 0.7), np.float32(1.2), np.float32(0))
+    rocky = fractal(rng, size, slope=2.5, longest=110) + np.float32(0.4) * elevation + banks
 
     cover = np.full((size, size), Cover.GRASSLAND, np.uint8)
     cover[tilled] = Cover.CROPLAND
     cover[highest(wooded, 0.29)] = Cover.FOREST
-    cover[highest(rocky, 0.13)] = Cover.BARE
+    cover[highest(rocky.astype(np.float32), 0.13)] = Cover.BARE
     cover[towns.density > 0] = Cover.BUILT_UP
     cover[water] = Cover.WATER
     return Ground(
         cover=np.asarray(sieve(cover, MAPPING_UNIT), np.uint8),
-        slope_east=slope_east / np.float32(4 * slope_east.std()),
-        slope_south=slope_south / np.float32(4 * slope_south.std()),
+        slope_east=np.asarray(slope_east / (4 * slope_east.std()), np.float32),
+        slope_south=np.asarray(slope_south / (4 * slope_south.std()), np.float32),
         soil=soil,
         wet=wet,
         patch=patch,

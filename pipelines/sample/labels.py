@@ -40,9 +40,13 @@ def write_labels(target: Path, table: gpd.GeoDataFrame) -> None:
 
 def _polygons(place: Place, ground: Ground) -> gpd.GeoDataFrame:
     transform = Affine(PIXEL, 0, place.east, 0, -PIXEL, place.north)
-    found = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes(ground.cover, transform=transform)]
+    found = [
+        (shapely.geometry.shape(outline), int(value)) for outline, value in shapes(ground.cover, transform=transform)
+    ]
     outlines = shapely.segmentize(np.array([outline for outline, _ in found]), _STRAIGHT)
     names = [Cover(value).label for _, value in found]
-    table = gpd.GeoDataFrame({"class": names, "place": place.name}, geometry=outlines, crs=place.epsg).to_crs("EPSG:4326")
+    table = gpd.GeoDataFrame({"class": names, "place": place.name}, geometry=outlines, crs=place.epsg).to_crs(
+        "EPSG:4326"
+    )
     table["geometry"] = shapely.make_valid(table.geometry.to_numpy(), method="structure", keep_collapsed=False)
     return table

@@ -41,14 +41,14 @@ def _water(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
 
 def _forest(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     grain, patch = g.grain.ravel()[at], g.patch.ravel()[at]
-    closed = np.clip(0.80 + 0.10 * patch + 0.05 * g.wet.ravel()[at], 0.35, 1)  # canopy closure
+    closed = np.clip(0.70 + 0.15 * patch + 0.08 * g.wet.ravel()[at], 0.25, 1)  # canopy closure
     leaves = closed * crown_green(day)
     undergrowth = 1 - closed
     green = grass_green(day)
     return {
-        "crown": leaves * 0.75,
-        "leaf": 0.18 * leaves + undergrowth * green,
-        "shade": np.clip(0.22 + 0.13 * grain, 0.01, 0.6) * closed,
+        "crown": leaves * 0.70,
+        "leaf": 0.24 * leaves + undergrowth * green,
+        "shade": np.clip(0.20 + 0.15 * grain, 0.01, 0.6) * closed,
         "straw": undergrowth * (1 - green) + closed - leaves,
     }
 
@@ -58,7 +58,9 @@ def _cropland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     ids = parcels.id.ravel()[at]
     kind = np.searchsorted(np.cumsum([c.share for c in CROPS])[:-1], uniform(count, g.key, 1), side="right")
     sown = np.array([c.sown for c in CROPS])[kind] + 36 * (uniform(count, g.key, 2) - 0.5)
-    green, dry = crop_state((day - sown) % 365, np.array([c.ripe for c in CROPS])[kind])
+    age = (day - sown) % 365
+    green, dry = crop_state(age, np.array([c.ripe for c in CROPS])[kind])
+    flooded = np.array([c.flooded for c in CROPS])[kind] & ((age < 70) | (age > 350))
     fallow = uniform(count, g.key, 3) < 0.14
     vigour = np.where(fallow, 0.08, 0.62 + 0.36 * uniform(count, g.key, 4))
     rows = parcels.rows.ravel()[at] * (0.06 + 0.13 * uniform(count, g.key, 5))[ids]
@@ -69,12 +71,16 @@ def _cropland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     furrow = 0.10 + np.clip(-0.9 * rows, -0.1, None) + 0.10 * (uniform(count, g.key, 6) - 0.5)[ids]
     track = np.where(parcels.border.ravel()[at], 0.5, 0.0)
     soil = _soil(g, at, uniform(count, g.key, 7)[ids] - 0.5)
-    earth = np.clip(1 - plants - residue, 0, None)
+    open_ground = np.clip(1 - plants - residue, 0, None)
+    water = np.where((flooded & ~fallow)[ids], 0.92 * open_ground, 0) * (1 - track)
+    earth = open_ground - water
     return {
         "leaf": plants * (1 - track),
         "straw": residue * (1 - track) + 0.6 * track,
         "crown": 0.4 * track * (uniform(ids.astype(np.int64), g.key, 8) < 0.35),
         "shade": earth * furrow + 0.06 * plants,
+        "water": water * 0.5,
+        "turbid": water * 0.5,
         **{name: earth * share * (1 - track) for name, share in soil.items()},
     }
 
@@ -86,7 +92,7 @@ def _grassland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     green = grass_green(day) + 0.13 * wet + 0.07 * patch + 0.36 * (kind - 0.5)
     plants = np.clip(green, 0.04, 0.95)
     earth = np.clip(0.05 + 0.25 * (grazed - 0.4) - 0.06 * patch, 0, 0.6) * (1 - plants)
-    shrub = 0.55 * np.clip(grain + 0.4 * patch - 1.9, 0, 1)
+    shrub = 0.75 * np.clip(0.8 * grain + 0.8 * patch - 1.3, 0, 1)
     soil = _soil(g, at, np.zeros(len(at), np.float32))
     return {
         "leaf": plants * (1 - shrub),

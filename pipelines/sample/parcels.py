@@ -53,7 +53,7 @@ def make_parcels(rng: np.random.Generator, size: int) -> Parcels:
 
 
 def cells(rng: np.random.Generator, size: int, *, spacing: float, warp: float) -> NDArray[np.int64]:
-    """Voronoi cells ``(size, size)`` of jittered points ``spacing`` pixels apart, their edges bent by ``warp`` pixels."""
+    """Voronoi cells ``(size, size)`` of jittered points ``spacing`` pixels apart, edges bent by ``warp`` pixels."""
     steps = int(np.ceil(size / spacing)) + 2
     corner = np.stack(np.meshgrid(np.arange(steps), np.arange(steps), indexing="ij"), -1).reshape(-1, 2) - 1.0
     points = (corner + rng.random(corner.shape)) * spacing

@@ -22,7 +22,7 @@ _COARSE = tuple(BANDS.index(b) for b in ("B11", "B12"))  # measured at 20 m
 
 @dataclass(frozen=True)
 class Picture:
-    """``pixels`` ``(bands, size, size)`` uint16, 0 where and only where there is no data; ``scl`` ``(size, size)`` uint8."""
+    """``pixels`` ``(bands, size, size)`` uint16, 0 only where there is no data; ``scl`` ``(size, size)`` uint8."""
 
     pixels: NDArray[np.uint16]
     scl: NDArray[np.uint8]

@@ -54,8 +54,8 @@ class Sky:
 
 
 def make_sky(rng: np.random.Generator, size: int, light: Sun) -> Sky:
-    """Clouds over a tenth to a half of the sky, or none; their shadows; thin haze; and on half of the dates a swath's edge."""
-    cover = float(rng.beta(1.3, 5.0))
+    """Clouds over a seventh of the sky on average, their shadows, thin haze, and on half of the dates an edge."""
+    cover = float(rng.beta(1.2, 7.0))
     share, mirrored, beyond = float(rng.uniform(0.04, 0.3)), rng.random() < 0.5, rng.random() < 0.5
     height = float(rng.uniform(60, 130))  # pixels above the ground
     thick, veil = fractal(rng, size, slope=2.9, longest=170), fractal(rng, size, slope=3.0, longest=300)
@@ -64,16 +64,11 @@ def make_sky(rng: np.random.Generator, size: int, light: Sun) -> Sky:
     if cover > 0.03:
         cloud = np.clip((thick - np.quantile(thick, 1 - cover)) / np.float32(0.35), 0, 1)
     reach, azimuth = height / np.tan(np.radians(light.elevation)), np.radians(light.azimuth)
-    shadow = _moved(cloud, south=round(reach * np.cos(azimuth)), east=round(-reach * np.sin(azimuth)))
+    cast = (round(reach * np.cos(azimuth)), round(-reach * np.sin(azimuth)))  # south, east
+    shadow = np.roll(cloud, cast, axis=(0, 1))  # fractal fields repeat, so what leaves comes in
     haze = np.clip(rng.uniform(0.0, 0.05) + 0.015 * veil, 0, 0.15).astype(np.float32)
 
     steps = np.arange(size)
     edge = (1 - share) * size + 0.21 * (size / 2 - steps)  # the orbit leans 12 degrees off the meridian
     outside = (steps[None, :] > edge[:, None]) & beyond
     return Sky(cloud, np.sqrt(shadow), haze, outside[::-1, ::-1] if mirrored else outside)
-
-
-def _moved(field: Field, *, south: int, east: int) -> Field:
-    steps = np.arange(len(field))
-    size = len(field) - 1
-    return field[np.clip(steps - south, 0, size)][:, np.clip(steps - east, 0, size)]

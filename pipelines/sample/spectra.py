@@ -1,9 +1,9 @@
 """Reflectances of what land is made of, in the six bands.
 
-Rounded from laboratory and field spectra of the ECOSTRESS library (Meerdink et al., Remote Sensing of Environment 230,
-2019, doi:10.1016/j.rse.2019.05.015), averaged over the bands of Sentinel-2's instrument. Land is mixed from them
-linearly: Small and Sousa, "The Sentinel 2 MSI spectral mixing space", Remote Sensing 14(22), 2022, find that mixtures of
-soil, vegetation and shade span nearly all of what the instrument sees on land.
+Set by hand to the levels and shapes that such materials have in the ECOSTRESS library (Meerdink et al., Remote Sensing
+of Environment 230, 2019, doi:10.1016/j.rse.2019.05.015). Land is mixed from them linearly: Small and Sousa, "The
+Sentinel 2 MSI spectral mixing space", Remote Sensing 14(22), 2022, find that mixtures of soil, vegetation and shade
+span nearly all of what the instrument sees on land.
 """
 
 from __future__ import annotations

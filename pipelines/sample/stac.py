@@ -78,7 +78,9 @@ def _item(look: Acquisition, picture: Picture) -> dict[str, Any]:
         stac_extensions=[_EO, _PROJECTION, RASTER, _VIEW],
     )
     for name, common, wavelength in zip(BANDS, COMMON_NAMES, WAVELENGTHS, strict=True):
-        item.add_asset(name, _asset(name, {**_RADIOMETRY, "offset": -look.offset / 10000}, _eo(name, common, wavelength)))
+        item.add_asset(
+            name, _asset(name, {**_RADIOMETRY, "offset": -look.offset / 10000}, _eo(name, common, wavelength))
+        )
     item.add_asset("SCL", _asset("SCL", {"data_type": "uint8", "nodata": 0, "spatial_resolution": PIXEL}, {}))
     content = item.to_dict(include_self_link=False)
     content["links"] = [
@@ -97,7 +99,9 @@ def _eo(name: str, common: str, wavelength: float) -> dict[str, Any]:
 
 def _asset(name: str, raster: dict[str, Any], more: dict[str, Any]) -> pystac.Asset:
     fields = {"raster:bands": [raster], **more}
-    return pystac.Asset(f"./{name}.tif", title=name, media_type=pystac.MediaType.COG, roles=["data"], extra_fields=fields)
+    return pystac.Asset(
+        f"./{name}.tif", title=name, media_type=pystac.MediaType.COG, roles=["data"], extra_fields=fields
+    )
 
 
 def _write_cog(target: Path, pixels: NDArray[Any], look: Acquisition, resampling: str) -> None:

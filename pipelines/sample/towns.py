@@ -11,7 +11,7 @@ from pipelines.sample.noise import Field, fractal, uniform
 
 @dataclass(frozen=True)
 class Towns:
-    """Arrays ``(size, size)``: ``density`` is above 0 inside towns and 1 in their middle; the rest is a share of a pixel."""
+    """Arrays ``(size, size)``: ``density`` is above 0 inside towns, 1 in their middle; the rest are shares of it."""
 
     density: Field
     street: Field
@@ -40,7 +40,12 @@ def make_towns(rng: np.random.Generator, size: int, suited: Field) -> Towns:
         way = ((along % block) < 1.2) | ((across % (block * 1.4)) < 1.2)
         lot = (np.floor(along / 2.3).astype(np.int64), np.floor(across / 2.3).astype(np.int64))
         built = 0.35 + 0.45 * np.clip(dense, 0, 1) + 0.7 * (uniform(*lot, key, town) - 0.5)
-        for target, value in ((density, dense), (street, 0.75 * way), (roof, built), (tiles, uniform(*lot, key, -town - 1))):
+        for target, value in (
+            (density, dense),
+            (street, 0.75 * way),
+            (roof, built),
+            (tiles, uniform(*lot, key, -town - 1)),
+        ):
             target[rows, columns] = np.where(inside, value, target[rows, columns])
     return Towns(density.clip(None, 1), street, roof.clip(0.05, 0.95), tiles)
 
