@@ -88,7 +88,7 @@ def validate() -> None:
         splits=[name for name, share in fractions.items() if share > 0],
         min_valid=params.chips.min_valid,
         value_range=params.scenes.checks.value_range,
-        folder=DATA / "validation",
+        folder=(DATA / "validation").resolve(),  # Great Expectations wants absolute paths
     )
     if findings:
         findings += [] if certificate.clean else certificate.findings

@@ -15,7 +15,7 @@ from pipelines.config.params import Fractions
 from pipelines.dataset.regions import Region
 
 SPLITS = ("train", "val", "test")
-_ATTEMPTS = 64
+_ORDERS = 64
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class BlockGrid:
         """Cell numbers ``(n,)`` of points ``(n, 2)`` in the region's projection."""
         column = np.floor((points[:, 0] - self.left) / self.side).clip(0, self.columns - 1)
         row = np.floor((points[:, 1] - self.bottom) / self.side).clip(0, self.rows - 1)
-        return (row * self.columns + column).astype(np.int64)
+        return np.asarray(row * self.columns + column, np.int64)
 
     def polygons(self) -> NDArray[Any]:
         """All cells, as shapely boxes in the region's projection."""
@@ -68,24 +68,18 @@ class BlockGrid:
         return np.array([splits[int(known[n])] for n in nearest], np.int64)
 
 
-def assign(counts: NDArray[np.int64], fractions: Fractions, seed: int) -> NDArray[np.int64]:
-    """A split (index into ``SPLITS``) for each block, from its pixels per class ``(blocks, classes)``.
+def assignments(counts: NDArray[np.int64], fractions: Fractions, seed: int) -> list[NDArray[np.int64]]:
+    """Ways to give each block a split (index into ``SPLITS``), best first, by its pixels of each class.
 
     Iterative stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification of multi-label data"),
-    with pixel counts in place of single examples: the class with fewest pixels left goes first, and each of its
-    blocks goes to the split that still wants most of that class. Of several seeded orders the one is kept that leaves
-    fewest classes without a split, and then the one nearest to ``fractions``.
+    with pixel counts ``(blocks, classes)`` in place of single examples: the class with fewest pixels left goes first, and each of its
+    blocks goes to the split that still wants most of that class. Of several seeded orders those are best that leave
+    fewest classes without a split, and then those nearest to ``fractions``.
     """
     shares = np.array([fractions.train, fractions.val, fractions.test])
     random = np.random.default_rng(seed)
-    best: tuple[tuple[float, ...], NDArray[np.int64]] | None = None
-    for _ in range(_ATTEMPTS):
-        splits = _stratify(counts, shares, random.permutation(len(counts)))
-        score = _badness(counts, splits, shares)
-        if best is None or score < best[0]:
-            best = (score, splits)
-    assert best is not None
-    return best[1]
+    found = {tuple(s): s for s in (_stratify(counts, shares, random.permutation(len(counts))) for _ in range(_ORDERS))}
+    return sorted(found.values(), key=lambda splits: _badness(counts, splits, shares))
 
 
 def _stratify(counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.int64]:

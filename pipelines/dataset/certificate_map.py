@@ -20,18 +20,19 @@ from pipelines.dataset.regions import DEGREES, centre_of, equidistant, moved, un
 from pipelines.files import replacing
 
 COLORS = {"train": "#4477aa", "val": "#ddaa33", "test": "#bb5566"}  # told apart by the colour-blind (Tol)
-_PANELS = 11  # regions drawn one by one, those with most chips; all are on the overview
+_PANELS = 11  # regions drawn one by one; all are on the overview
 
 
 def draw_certificate(target: Path, certificate: Certificate, blocks: gpd.GeoDataFrame, plan: gpd.GeoDataFrame) -> None:
-    """Write a PNG: where the regions are, and the blocks (pale) and chips (solid outline) of the largest ones."""
-    regions = plan["region"].value_counts(sort=False).rename_axis("region").reset_index(name="chips")
-    regions = regions.sort_values(["chips", "region"], ascending=[False, True])["region"].tolist()[:_PANELS]
+    """Write a PNG: all regions, and the blocks (pale) and chips (outlined) of the largest that have several splits."""
     overview = blocks["region"].nunique() > 1
+    table = plan.groupby("region").agg(chips=("chip_id", "size"), splits=("split", "nunique")).reset_index()
+    table = table[(table["splits"] > 1) | (not overview)].sort_values(["chips", "region"], ascending=[False, True])
+    regions = table["region"].tolist()[:_PANELS]
     panels = len(regions) + overview
     columns = min(4, panels)
     rows = -(-panels // columns)
-    figure = Figure(figsize=(4.2 * columns + 0.6, 4.2 * rows + 1.2), layout="constrained")
+    figure = Figure(figsize=(max(8, 4.2 * columns + 0.6), max(6, 4.2 * rows + 1.2)), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     if overview:
         _overview(axes[0], blocks)

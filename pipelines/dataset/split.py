@@ -8,21 +8,24 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pandas as pd
 import shapely
 from numpy.typing import NDArray
 from pyproj import Geod
 
 from pipelines.config.params import Chips, Params
-from pipelines.dataset.blocks import SPLITS, BlockGrid, assign
+from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments
 from pipelines.dataset.census import take_census
-from pipelines.dataset.regions import DEGREES, find_regions, moved, pixel_points
+from pipelines.dataset.regions import DEGREES, Region, find_regions, moved, pixel_points
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.windows import Territories, choose_windows, spacings
 from pipelines.errors import BadData
 from pipelines.labels import open_labels
 from pipelines.progress import report
 from pipelines.scenes.scene import Scene
+
+_PLAN = ("chip_id", "scene_id", "split", "block_id", "region", "row", "col", "size")
+_TRIES = 16  # assignments of blocks that are tried before giving up
+_FEW = 8  # blocks
 
 
 def make_split(
@@ -52,42 +55,48 @@ def make_split(
             counts[region.id] += here
     keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
     table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
-    splits = assign(table, params.split.fractions, params.split.seed)
-    blocks = _block_table(grids, keys, splits, table, names)
+    asked = {split for split in SPLITS if getattr(params.split.fractions, split) > 0}
+    ways = assignments(table, params.split.fractions, params.split.seed)
+    for splits in ways[:_TRIES]:  # the best one may leave a split with slivers that no chip fits into
+        plan = _plan(regions, grids, keys, splits, scenes, filled, buffer, chips)
+        if asked <= set(plan["split"]):
+            return _block_table(grids, keys, splits, table, names), plan, buffer
+    missing = min(asked - set(plan["split"]))
+    raise BadData(
+        f"The {missing} split has no chip: {len(keys)} blocks of {params.split.block:g} m hold labelled pixels, chips "
+        f"are {chips.size} pixels wide and {buffer:.0f} m lie between splits. "
+        + (
+            "Lower split.block, so that there are more blocks to give away, or label more ground."
+            if len(keys) < _FEW
+            else "Raise split.block, or lower chips.size or chips.min_valid, so that a chip fits into a block."
+        )
+    )
+
+
+def _plan(
+    regions: list[Region],
+    grids: dict[str, BlockGrid],
+    keys: list[tuple[str, int]],
+    splits: NDArray[np.int64],
+    scenes: dict[str, Scene],
+    filled: dict[str, dict[int, NDArray[np.int32]]],
+    buffer: float,
+    chips: Chips,
+) -> gpd.GeoDataFrame:
     chosen: list[dict[str, Any]] = []
     for region in regions:
         grid = grids[region.id]
         mine = {cell: int(s) for (r, cell), s in zip(keys, splits, strict=True) if r == region.id}
-        if mine:
-            territories = Territories(grid, grid.filled(mine), buffer)
-            for id in region.scenes:
-                chosen += _rows(
-                    scenes[id], grid, choose_windows(scenes[id], grid, territories, filled[id], chips), chips
-                )
+        if not mine:
+            continue
+        territories = Territories(grid, grid.filled(mine), buffer)
+        for id in region.scenes:
+            windows = choose_windows(scenes[id], grid, territories, filled[id], chips)
+            chosen += _rows(scenes[id], grid, windows, chips)
     plan = gpd.GeoDataFrame(chosen, columns=[*_PLAN, "geometry"], geometry="geometry", crs=DEGREES)
-    plan["order"] = plan["split"].map({s: i for i, s in enumerate(SPLITS)})
-    plan = plan.sort_values(["order", "scene_id", "row", "col"]).drop(columns="order").reset_index(drop=True)
-    require_splits(plan, params, len(blocks), buffer)
-    return blocks, plan, buffer
-
-
-_PLAN = ("chip_id", "scene_id", "split", "block_id", "region", "row", "col", "size")
-
-
-def require_splits(chips: pd.DataFrame, params: Params, blocks: int, buffer: float) -> None:
-    """Raise ``BadData`` if a split that ``split.fractions`` asks for has no chip."""
-    have = chips["split"].value_counts()
-    for split in SPLITS:
-        if getattr(params.split.fractions, split) > 0 and not have.get(split, 0):
-            raise BadData(
-                f"The {split} split has no chip: {blocks} blocks of {params.split.block:g} m hold labelled pixels, "
-                f"chips are {params.chips.size} pixels wide and {buffer:.0f} m lie between splits. "
-                + (
-                    "Lower split.block, so that there are more blocks to give away."
-                    if blocks < 8
-                    else "Raise split.block, or lower chips.size or chips.min_valid, so that a chip fits into a block."
-                )
-            )
+    order = plan["split"].map({s: i for i, s in enumerate(SPLITS)})
+    plan = plan.assign(order=order).sort_values(["order", "scene_id", "row", "col"])
+    return plan.drop(columns="order").reset_index(drop=True)
 
 
 def chip_diagonal(scenes: Sequence[Scene], size: int) -> float:
@@ -113,7 +122,7 @@ def _block_table(
     for (region, cell), split, pixels in zip(keys, splits, counts, strict=True):
         grid = grids[region]
         ground = shapely.intersection(grid.polygons()[cell], grid.region.footprint)
-        row = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
+        row: dict[str, Any] = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
         row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
         rows.append(row | {"geometry": _in_degrees(ground, grid)})
     columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]

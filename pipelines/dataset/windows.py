@@ -85,5 +85,8 @@ def footprints(
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Polygons ``(n,)`` and centres ``(n, 2)`` in the region's projection of windows of a scene."""
     corners = [(0, 0), (0, size), (size, size), (size, 0), (size / 2, size / 2)]
-    points = [grid.region.outline(scene, rows + float(r), columns + float(c)) for r, c in corners]
+    points = [
+        grid.region.outline(scene, np.asarray(rows + r, np.float64), np.asarray(columns + c, np.float64))
+        for r, c in corners
+    ]
     return np.asarray(shapely.polygons(np.stack(points[:4], axis=1))), points[4]

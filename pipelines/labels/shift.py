@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict
 from scipy.fft import irfft2, rfft2
 from scipy.ndimage import gaussian_filter, maximum_filter, sobel
 
-REACH = 12  # pixels; largest shift that is looked for
-_PEAK = 1.15  # the best place must beat the second best by this ratio to count as measured
+REACH = 12  # pixels; largest shift that can be measured
+_FIELD = 3 * REACH  # pixels; how far rivals are looked for, so that chance matches show themselves as such
+_PEAK = 1.5  # the best place must beat the second best by this ratio to count as measured
 _LEAST_EDGES = 64  # pixels of label edge
 _UNLABELLED = 255
 
@@ -31,12 +32,14 @@ def measure_shift(image: NDArray[np.float32], labels: NDArray[np.uint8], usable:
 
     The normalised gradient of the image (root of the summed squares over bands, each divided by its own spread) is
     cross-correlated with the edges between labels, by FFT (Lewis 1995, "Fast normalized cross-correlation"; on
-    gradients, so that classes need no brightness of their own). The best place within ``REACH`` pixels is refined
-    by a parabola through it and its neighbours. ``usable`` is ``(h, w)``; other pixels have no edges.
+    gradients, so that classes need no brightness of their own). The best place is refined by a parabola through it and
+    its neighbours. It counts as measured if it lies within ``REACH`` pixels and stands out from all other places in a
+    field three times as wide, which chance matches of few edges do not. ``usable`` is ``(h, w)``; other pixels have no
+    edges.
     """
     nothing = Shift(dx=0, dy=0, pixels=0, measurable=False, peak=1)
     edges = _label_edges(labels, usable)
-    if edges.sum() < _LEAST_EDGES or min(labels.shape) <= 4 * REACH:
+    if edges.sum() < _LEAST_EDGES or min(labels.shape) <= 2 * _FIELD:
         return nothing
     gradient = _gradient(image, usable)
     edges = gaussian_filter(edges, 1.0)
@@ -50,11 +53,11 @@ def measure_shift(image: NDArray[np.float32], labels: NDArray[np.uint8], usable:
     second = float(rivals.max()) if rivals.size else floor
     peak = (best - floor) / max(second - floor, 1e-9) if best > floor else 1.0
     peak = min(max(peak, 1.0), 1e3)
-    inside = 0 < row < scores.shape[0] - 1 and 0 < column < scores.shape[1] - 1
+    inside = max(abs(row - _FIELD), abs(column - _FIELD)) <= REACH
     if not inside or peak < _PEAK:
         return nothing.model_copy(update={"peak": round(peak, 3)})
-    dy = row - REACH + _vertex(*scores[row - 1 : row + 2, column])
-    dx = column - REACH + _vertex(*scores[row, column - 1 : column + 2])
+    dy = row - _FIELD + _vertex(*scores[row - 1 : row + 2, column])
+    dx = column - _FIELD + _vertex(*scores[row, column - 1 : column + 2])
     return Shift(
         dx=round(dx, 2), dy=round(dy, 2), pixels=round(float(np.hypot(dx, dy)), 2), measurable=True, peak=round(peak, 3)
     )
@@ -100,10 +103,10 @@ def _gradient(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
 
 
 def _correlate(gradient: NDArray[np.float32], edges: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Scores ``(2 * REACH + 1,) * 2``; ``[REACH + dy, REACH + dx]`` is that of labels moved by ``(dx, dy)``."""
-    shape = tuple(n + REACH for n in gradient.shape)  # zeros, so that what leaves one side does not enter at the other
+    """Scores ``(2 * _FIELD + 1,) * 2``; ``[_FIELD + dy, _FIELD + dx]`` is that of labels moved by ``(dx, dy)``."""
+    shape = tuple(n + _FIELD for n in gradient.shape)  # zeros, so that what leaves one side does not enter at the other
     full = irfft2(rfft2(gradient.astype(np.float64), shape) * np.conj(rfft2(edges.astype(np.float64), shape)), shape)
-    window = np.arange(-REACH, REACH + 1)
+    window = np.arange(-_FIELD, _FIELD + 1)
     return np.asarray(full[np.ix_(window, window)])
 
 
