@@ -20,16 +20,16 @@ def augment(
     chip's physical values by 0.8 to 1.2, as light and haze do.
     """
     count = len(images)
-    fields = (images, labels, masks)
+    fields = [images, labels, masks]
     if "flip" in names:
         for axis in (-2, -1):
             chosen = torch.rand(count, generator=generator) < 0.5
-            fields = tuple(_changed(field, chosen, field[chosen].flip(axis)) for field in fields)
+            fields = [_changed(field, chosen, field[chosen].flip(axis)) for field in fields]
     if "rotate90" in names:
         turns = torch.randint(4, (count,), generator=generator)
         for turn in (1, 2, 3):
             chosen = turns == turn
-            fields = tuple(_changed(field, chosen, field[chosen].rot90(turn, (-2, -1))) for field in fields)
+            fields = [_changed(field, chosen, field[chosen].rot90(turn, (-2, -1))) for field in fields]
     images, labels, masks = fields
     if "brightness" in names:
         gain = 1 + BRIGHTNESS * (2 * torch.rand((count, 1, 1, 1), generator=generator) - 1)

@@ -72,8 +72,8 @@ class ChipBatches(Dataset[Batch]):
         images = physical(pixels, self.store.scale[draw.rows], self.store.offset[draw.rows])
         if self.augmentation:
             chance = torch.Generator().manual_seed(seed_of(self.seed, draw.epoch, draw.step))
-            fields = (torch.from_numpy(field) for field in (images, labels, masks))
-            images, labels, masks = (f.numpy() for f in augment(*fields, self.augmentation, chance))
+            given = torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(masks)
+            images, labels, masks = (field.numpy() for field in augment(*given, self.augmentation, chance))
         filled = torch.from_numpy(fill_masked(images, masks, self.means))
         return Batch(filled.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels).long())
 

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.dataset.certificate import require_clean
 from pipelines.errors import BadData
 from pipelines.files import read_json
 
 
 def require_certified(data: Path) -> None:
     """Raise ``BadData`` unless the split's certificate is clean and the checks of the chips passed."""
-    certificate = _read(data / "certificate.json", "split")
-    if certificate.get("clean") is not True:
+    require_clean(data / "certificate.json")
+    result = data / "validation" / "result.json"
+    if not result.is_file():
         raise BadData(
-            f"{data / 'certificate.json'} is not clean, so val and test would not judge the model: "
-            f"{_sentences(certificate)} Repair the split, and run the stages from split on again."
+            f"{result} does not exist, and nothing is trained on unchecked chips; run `swath validate` first."
         )
-    checks = _read(data / "validation" / "result.json", "validate")
-    if checks.get("success") is not True:
-        raise BadData(f"The checks of data/chips failed: {_sentences(checks)} Repair the data, and run validate again.")
-
-
-def _read(path: Path, stage: str) -> dict[str, object]:
-    if not path.is_file():
-        raise BadData(
-            f"{path} does not exist, and nothing is trained on data that is not certified; run {stage} first."
-        )
-    content = read_json(path)
-    return content if isinstance(content, dict) else {}
-
-
-def _sentences(report: dict[str, object]) -> str:
-    findings = report.get("findings")
-    return " ".join(map(str, findings)) if isinstance(findings, list) else "it names no finding."
+    checks = read_json(result)
+    if checks["success"] is not True:
+        findings = "\n  ".join(checks["findings"])
+        raise BadData(f"The checks of data/chips failed, so nothing is trained on them:\n  {findings}")

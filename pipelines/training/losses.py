@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import segmentation_models_pytorch as smp
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Term = Literal["cross_entropy", "dice", "focal"]
 IGNORE = 255
 GAMMA = 2.0  # of the focal loss, as in its paper
 MAX_RATIO = 10.0  # between the largest and the smallest class weight
@@ -32,7 +34,7 @@ class SegmentationLoss(nn.Module):
     itself and takes no weights.
     """
 
-    def __init__(self, terms: Mapping[str, float], weights: Tensor | None = None) -> None:
+    def __init__(self, terms: Mapping[Term, float], weights: Tensor | None = None) -> None:
         super().__init__()
         self.terms = dict(terms)
         self.weights: Tensor | None
@@ -48,7 +50,7 @@ class SegmentationLoss(nn.Module):
             )
         return total
 
-    def _pixelwise(self, term: str, logits: Tensor, labels: Tensor) -> Tensor:
+    def _pixelwise(self, term: Term, logits: Tensor, labels: Tensor) -> Tensor:
         # torch's own mean is 0 / 0 when all pixels are ignored
         surprise = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")  # -log p, 0 where ignored
         labelled = labels != IGNORE

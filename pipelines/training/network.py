@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import segmentation_models_pytorch as smp
 import timm
 from torch import nn
@@ -59,7 +61,7 @@ def _of_torchgeo(model: Model, bands: int, classes: int) -> nn.Module:
     if model.name == "FCN":
         if model.encoder != "none":
             raise BadData(f"torchgeo's FCN has no encoder; set train.model.encoder to none, not {model.encoder!r}.")
-        return FCN(bands, classes)
+        return cast(nn.Module, FCN(bands, classes))
     if model.name != "FarSeg":
         raise BadData(
             f"train.model.name {model.name!r} is no plain segmentation network of torchgeo; choose FCN or FarSeg."
@@ -75,4 +77,4 @@ def _of_torchgeo(model: Model, bands: int, classes: int) -> nn.Module:
     )
     nn.init.kaiming_normal_(network.backbone.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.backbone.fc = nn.Identity()  # the classifier of images is never used
-    return network
+    return cast(nn.Module, network)

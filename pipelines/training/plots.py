@@ -107,4 +107,4 @@ def _picture(image: NDArray[np.float32], statistics: Statistics) -> NDArray[np.f
     low = np.array([statistics.bands[i].p01 for i in chosen], np.float32)
     high = np.array([statistics.bands[i].p99 for i in chosen], np.float32)
     picture = (image[chosen].transpose(1, 2, 0) - low) / np.maximum(high - low, 1e-9)
-    return np.clip(picture, 0, 1).astype(np.float32)
+    return np.asarray(np.clip(picture, 0, 1), np.float32)

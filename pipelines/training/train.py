@@ -44,8 +44,10 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
     require_certified(data)
     store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")
     _require_labels(store, params)
-    settings = {"project": params.project, "task": params.task, "classes": [c.name for c in params.labels.classes]}
-    settings |= {
+    settings: dict[str, Any] = {
+        "project": params.project,
+        "task": params.task,
+        "classes": [c.name for c in params.labels.classes],
         "chips.size": params.chips.size,
         "bands": list(store.bands),
         "train": params.train.model_dump(mode="json"),

@@ -18,6 +18,8 @@ CLASSES = ("water", "forest", "bare")
 BANDS = ("B02", "B03", "B04", "B08")
 SPECTRA = np.array([[0.06, 0.05, 0.04, 0.02], [0.03, 0.05, 0.03, 0.35], [0.15, 0.2, 0.25, 0.3]])
 SCALE, OFFSET = 1e-4, -0.1  # a Sentinel-2 product of baseline 04.00
+CLEAN = {"clean": True, "overlap_m2": 0.0, "smallest_distance_m": 1000.0, "buffer_m": 900.0, "diagonal_m": 905.0}
+CLEAN |= {"class_balance": {}, "blocks": {}, "chips": {}, "findings": []}
 
 
 def make_workspace(
@@ -54,7 +56,7 @@ def make_workspace(
         columns |= {f"scale_{name}": [SCALE] * count, f"offset_{name}": [OFFSET] * count}
     gpd.GeoDataFrame(columns, geometry=[box(0, 0, 1, 1)] * count, crs="EPSG:4326").to_parquet(chips / INDEX)
     write_json(data / "statistics.json", train_statistics(ChipStore(chips)).model_dump(mode="json"))
-    write_json(data / "certificate.json", {"clean": True, "findings": []})
+    write_json(data / "certificate.json", CLEAN)
     write_json(data / "validation" / "result.json", {"success": True, "findings": []})
     scene = write_scene(folder / "catalog", images[0], id="scene", bands=names, scale=SCALE, offset=OFFSET)
     manifest = {

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchgeo.models import resnet18
+
+from pipelines.config.params import Model
+from pipelines.errors import BadData, SwathError
+from pipelines.training.network import build, first_conv
+from pipelines.training.pretrained import load_pretrained
+
+UNET = Model(library="smp", name="Unet", encoder="resnet18")
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "encoder"),
+    [
+        ("smp", "FPN", "mobilenet_v2"),
+        ("smp", "Unet", "tu-resnet10t"),
+        ("smp", "Unet", "resnet10t"),  # a timm encoder by its own name
+        ("torchgeo", "FCN", "none"),
+        ("torchgeo", "FarSeg", "resnet18"),
+    ],
+)
+@pytest.mark.parametrize("bands", [1, 13])
+def test_networks_take_any_number_of_bands(library, name, encoder, bands):
+    network = build(Model(library=library, name=name, encoder=encoder), bands, 5).eval()
+    assert network(torch.zeros(2, bands, 64, 96)).shape == (2, 5, 64, 96)
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "encoder", "hint"),
+    [
+        ("smp", "Unit", "resnet18", "Unet"),
+        ("smp", "Unet", "resnet-18", "timm"),
+        ("torchgeo", "ChangeStar", "resnet18", "FarSeg"),
+        ("torchgeo", "FarSeg", "vgg11", "resnet50"),
+        ("torchgeo", "FCN", "resnet18", "none"),
+    ],
+)
+def test_unknown_names_are_refused_with_what_would_do(library, name, encoder, hint):
+    with pytest.raises(BadData, match=hint):
+        build(Model(library=library, name=name, encoder=encoder), 4, 3)
+
+
+def test_a_whole_network_is_taken_over_bit_for_bit(tmp_path):
+    torch.manual_seed(0)
+    former = build(UNET, 6, 3)
+    save_file({f"network.{k}": v for k, v in former.state_dict().items()}, tmp_path / "weights.safetensors")
+    network = build(UNET, 6, 3)
+    assert load_pretrained(network, str(tmp_path / "weights.safetensors")) == 1
+    images = torch.rand(1, 6, 64, 64)
+    assert torch.equal(network.eval()(images), former.eval()(images))
+
+
+@pytest.mark.parametrize("bands", [3, 6, 13])
+def test_an_encoder_of_other_bands_gives_activations_of_the_same_size(tmp_path, bands):
+    torch.manual_seed(0)
+    encoder = resnet18()  # timm's names, three bands, as torchgeo's weights are
+    torch.save({"state_dict": encoder.state_dict()}, tmp_path / "encoder.pth")
+    network = build(UNET, bands, 5)
+    head = network.segmentation_head[0].weight.clone()
+    load_pretrained(network, str(tmp_path / "encoder.pth"))
+    grey = torch.rand(2, 1, 32, 32)
+    expected = torch.nn.functional.conv2d(grey.repeat(1, 3, 1, 1), encoder.conv1.weight, stride=2, padding=3)
+    assert torch.allclose(first_conv(network)[1](grey.repeat(1, bands, 1, 1)), expected, atol=1e-5)
+    assert torch.equal(network.encoder.layer4[1].conv2.weight, encoder.layer4[1].conv2.weight)
+    assert torch.equal(network.segmentation_head[0].weight, head)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    torch.save(build(Model(library="torchgeo", name="FCN", encoder="none"), 3, 2).state_dict(), tmp_path / "fcn.pth")
+    with pytest.raises(BadData, match="another architecture"):
+        load_pretrained(build(UNET, 3, 2), str(tmp_path / "fcn.pth"))
+
+
+def test_a_pickle_with_code_in_it_is_refused_unread(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "sprung"), "w"))
+
+    torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
+    with pytest.raises(BadData, match="cannot be read as weights"):
+        load_pretrained(build(UNET, 3, 2), str(tmp_path / "trap.pth"))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_a_name_that_torchgeo_does_not_know_is_refused():
+    with pytest.raises(BadData, match="neither a file here nor the name"):
+        load_pretrained(build(UNET, 3, 2), "ResNet18_Weights.SENTINEL2_ALL_MUCO")
+
+
+def test_torchgeo_weights_that_cannot_be_downloaded_may_be_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
+    with pytest.raises(SwathError, match="cannot be downloaded") as caught:
+        load_pretrained(build(UNET, 13, 2), "ResNet18_Weights.SENTINEL2_ALL_MOCO")
+    assert not isinstance(caught.value, BadData)

@@ -1,0 +1,59 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipelines.files import read_json, sha256
+from tests.training.workspaces import make_workspace
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+def start(workspace: Path, home: Path) -> subprocess.Popen:
+    environment = os.environ | {
+        "SWATH_HOME": str(home),
+        "SWATH_PROGRESS": str(workspace / "progress.json"),
+        "SWATH_REVISION": "c0ffee",
+        "PYTHONPATH": str(CHECKOUT),
+        "OMP_NUM_THREADS": "1",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow/mlflow.db",
+    }
+    return subprocess.Popen([sys.executable, "-m", "pipelines", "train"], cwd=workspace, env=environment)
+
+
+def kill_after(process: subprocess.Popen, epoch: int, progress: Path) -> None:
+    """SIGKILL once ``epoch`` is reported, unless the process ends before."""
+    while process.poll() is None:
+        if progress.exists() and read_json(progress)["done"] >= epoch:
+            process.send_signal(signal.SIGKILL)
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_twice_gives_the_bytes_of_one_that_never_was(tmp_path):
+    # FPN has dropout, so chance enters by batch order, augmentation and network alike
+    settings = {"epochs": 5, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}}
+    whole, broken = (make_workspace(tmp_path / name, train=12, val=4, **settings) for name in ("whole", "broken"))
+    assert start(whole, tmp_path / "home").wait() == 0
+    for epoch in (2, 4):
+        process = start(broken, tmp_path / "home")
+        kill_after(process, epoch, broken / "progress.json")
+        assert process.returncode == -signal.SIGKILL
+        assert not (broken / "data" / "train").exists()
+    [left] = (tmp_path / "home" / "training").iterdir()
+    began = read_json(left / "run.json")["run_id"]
+    assert start(broken, tmp_path / "home").wait() == 0
+    for file in ("train/weights.safetensors", "train/model.json", "history.csv"):
+        assert sha256(broken / "data" / file) == sha256(whole / "data" / file)
+    assert read_json(broken / "data" / "train" / "run.json")["run_id"] == began
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/home/mlflow/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
+    steps = {m.step for m in client.get_metric_history(began, "val_loss")}
+    assert steps == {1, 2, 3, 4, 5}
+    assert not any((tmp_path / "home" / "training").iterdir())

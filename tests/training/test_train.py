@@ -1,0 +1,167 @@
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from pipelines.config import load_params
+from pipelines.dataset.shards import ChipStore, physical
+from pipelines.errors import BadData, SwathError
+from pipelines.files import read_json, sha256, write_json
+from pipelines.training.attempt import attempt
+from pipelines.training.checkpoint import load_trained
+from pipelines.training.train import train
+from tests.training.workspaces import BANDS, CLASSES, make_workspace
+
+HASH = "0123456789abcdef0123456789abcdef.dir"
+
+
+@dataclass
+class Done:
+    workspace: Path
+    home: Path
+    result: dict
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One model trained in this process, with everything that it logged."""
+    root = tmp_path_factory.mktemp("train")
+    workspace = make_workspace(root / "workspace", epochs=8, lr=0.003, augment=["flip", "rotate90"])
+    lock = {"stages": {"chip": {"outs": [{"path": "data/chips", "md5": HASH}]}}}
+    (workspace / "dvc.lock").write_text(yaml.safe_dump(lock))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWATH_HOME", str(root / "home"))
+        patch.setenv("SWATH_REVISION", "c0ffee")
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+        patch.setenv("SWATH_PROGRESS", str(root / "progress.json"))
+        result = train(workspace, load_params(workspace / "params.yaml"))
+        yield Done(workspace, root / "home", result)
+
+
+@pytest.fixture
+def run(done):
+    return mlflow.MlflowClient(f"sqlite:///{done.home}/mlflow/mlflow.db").get_run(done.result["run_id"])
+
+
+@pytest.mark.slow
+def test_a_few_chips_are_learned_by_heart_and_found_again_on_disk(done):
+    model, spec = load_trained(done.workspace / "data" / "train")
+    assert spec.bands == BANDS
+    assert [c.name for c in spec.classes] == list(CLASSES)
+    assert spec.resolution == (10.0, 10.0)
+    assert not model.training
+    store = ChipStore(done.workspace / "data" / "chips")
+    rows = store.rows("val")
+    pixels, labels, _ = store.gather(rows)
+    with torch.inference_mode():
+        predicted = model(torch.from_numpy(physical(pixels, store.scale[rows], store.offset[rows]))).argmax(1).numpy()
+    clear = labels[:, 32:] != 255  # far from the cloud, which is not filled here
+    assert (predicted[:, 32:] == labels[:, 32:])[clear].mean() > 0.9
+    assert done.result["val_miou"] > 0.8
+
+
+@pytest.mark.slow
+def test_the_curves_are_a_table_that_dvc_can_plot(done):
+    table = pd.read_csv(done.workspace / "data" / "history.csv")
+    assert list(table.columns) == ["epoch", "train_loss", "val_loss", "val_miou", "lr"]
+    assert list(table["epoch"]) == list(range(1, done.result["epochs"] + 1))
+    assert table["train_loss"].iloc[-1] < table["train_loss"].iloc[0] / 2
+    assert table["val_loss"].idxmin() + 1 == done.result["best_epoch"]
+    said = read_json(done.home.parent / "progress.json")
+    assert (said["done"], said["total"]) == (done.result["epochs"], 8)
+    assert "val mIoU" in said["what"]
+
+
+@pytest.mark.slow
+def test_the_run_holds_parameters_curves_and_the_load_of_the_machine(done, run):
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr"] == "0.003"
+    assert run.data.params["train.model.encoder"] == "resnet18"
+    client = mlflow.MlflowClient(f"sqlite:///{done.home}/mlflow/mlflow.db")
+    for name in ("train_loss", "val_loss", "val_miou", "val_iou_forest", "lr"):
+        steps = [m.step for m in client.get_metric_history(run.info.run_id, name)]
+        assert steps == list(range(1, done.result["epochs"] + 1))
+    assert any(name.startswith("system/cpu") for name in run.data.metrics)
+    assert client.get_experiment(run.info.experiment_id).name == "tiny"
+
+
+@pytest.mark.slow
+def test_the_run_names_the_dataset_by_its_dvc_hash_and_the_commit(done, run):
+    [used] = run.inputs.dataset_inputs
+    assert used.dataset.digest == HASH
+    assert json.loads(used.dataset.source)["tags"] == {"path": "data/chips", "commit": "c0ffee", "dvc": HASH}
+    tags = {name: run.data.tags[f"swath.{name}"] for name in ("commit", "dataset", "project", "task")}
+    assert tags == {"commit": "c0ffee", "dataset": HASH, "project": "tiny", "task": "segmentation"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plot", ["confusion", "precision_recall", "samples"])
+def test_the_run_has_plots_beside_the_database(done, run, plot):
+    [picture] = (done.home / "mlflow" / "artifacts").rglob(f"plots/{plot}.png")
+    assert run.info.run_id in picture.parts
+    assert np.asarray(Image.open(picture).convert("L")).std() > 5
+
+
+@pytest.mark.slow
+def test_nothing_unfinished_is_left_and_the_same_seed_gives_the_same_bytes(done):
+    assert not any((done.home / "training").iterdir())
+    weights = done.workspace / "data" / "train" / "weights.safetensors"
+    before = sha256(weights)
+    again = train(done.workspace, load_params(done.workspace / "params.yaml"))
+    assert sha256(weights) == before
+    assert again["run_id"] != done.result["run_id"]
+    assert read_json(done.workspace / "data" / "train" / "run.json")["run_id"] == again["run_id"]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "sentence"),
+    [
+        ("certificate.json", {"clean": False, "findings": ["val and test share 3 m2."]}, "share 3 m2"),
+        ("validation/result.json", {"success": False, "findings": ["one chip is empty."]}, "one chip is empty"),
+    ],
+)
+def test_uncertified_chips_are_not_trained_on(tmp_path, monkeypatch, file, change, sentence):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    workspace = make_workspace(tmp_path / "workspace", train=2, val=1)
+    path = workspace / "data" / file
+    write_json(path, read_json(path) | change)
+    with pytest.raises(BadData, match=sentence):
+        train(workspace, load_params(workspace / "params.yaml"))
+    path.unlink()
+    with pytest.raises(BadData, match="does not exist"):
+        train(workspace, load_params(workspace / "params.yaml"))
+    assert not (tmp_path / "home").exists()
+    assert not (workspace / "data" / "train").exists()
+
+
+def test_a_split_without_labels_is_refused_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    workspace = make_workspace(tmp_path / "workspace", train=2, val=0)
+    with pytest.raises(BadData, match="val chips"):
+        train(workspace, load_params(workspace / "params.yaml"))
+
+
+def test_one_training_at_a_time_and_a_failed_one_leaves_its_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    with attempt("same"), pytest.raises(SwathError, match="Another process"), attempt("same"):
+        pass
+    with pytest.raises(RuntimeError), attempt("same") as work:
+        work.note_run("r1")
+        raise RuntimeError("power cut")
+    with attempt("same") as work:
+        assert work.run == "r1"
+    with attempt("same") as work:
+        assert work.run is None
+
+
+def test_an_unreadable_model_is_refused(tmp_path):
+    with pytest.raises(BadData, match="run the train stage"):
+        load_trained(tmp_path)
