@@ -143,14 +143,16 @@ def bring(workspace: Path, paths: list[str]) -> None:
 def _dvc(workspace: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "dvc", *arguments]
     log.info("dvc %s", " ".join(arguments))
-    running = subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines: list[str] = []
-    assert running.stdout is not None
-    for line in running.stdout:
-        lines.append(line.rstrip())
-        if line.strip():
-            log.info("%s", line.rstrip())
-    if running.wait() == 0:
+    with subprocess.Popen(
+        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout is not None
+        for line in running.stdout:
+            lines.append(line.rstrip())
+            if line.strip():
+                log.info("%s", line.rstrip())
+    if running.returncode == 0:
         return "\n".join(lines)
     own = next((line.removeprefix("swath: ") for line in reversed(lines) if line.startswith("swath: ")), None)
     text = own or " ".join(line for line in lines[-3:] if line)

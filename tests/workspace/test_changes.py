@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pipelines.workspace.changes import relevant_changes, tip
+from pipelines.workspace.git import IDENTITY
+from tests.workspace.conftest import Repository
+
+
+def test_only_files_that_decide_what_is_computed_count(repository: Repository) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    repository.write("README.md", "words\n")
+    assert relevant_changes(start, repository.commit("Explain")) == []
+    repository.write("labels.gpkg.dvc", "outs: []\n")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
+    assert relevant_changes(start, repository.commit("Change")) == ["labels.gpkg.dvc", "params.yaml"]
+    assert tip() == repository.git("rev-parse", "HEAD")
+
+
+def test_the_pipelines_own_commits_do_not_count(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    repository.write("dvc.lock", "schema: '2.0'\n")
+    for name, value in IDENTITY.items():
+        monkeypatch.setitem(os.environ, name, value)
+    own = repository.commit("Lock")
+    assert relevant_changes(start, own) == []
+
+
+def test_a_merge_counts_with_what_it_brings(repository: Repository) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    repository.git("switch", "--quiet", "--create", "side")
+    repository.write("dvc.yaml", (repository.folder / "dvc.yaml").read_text() + "# more\n")
+    repository.commit("Side")
+    repository.git("switch", "--quiet", "main")
+    repository.git("merge", "--quiet", "--no-ff", "-m", "Merge", "side")
+    assert relevant_changes(start, repository.git("rev-parse", "HEAD")) == ["dvc.yaml"]
+
+
+def test_rewritten_history_counts_as_all_new(repository: Repository) -> None:
+    gone = "0123456789012345678901234567890123456789"
+    assert "params.yaml" in relevant_changes(gone, repository.git("rev-parse", "HEAD"))

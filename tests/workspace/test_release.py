@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import settings
+from pipelines.errors import BadData, SwathError
+from pipelines.workspace.git import EMAIL
+from pipelines.workspace.release import Release, release, released_lock, released_revision
+from pipelines.workspace.source import resolve
+from pipelines.workspace.stage import StageResult, reproduce
+from pipelines.workspace.workspace import close_workspace, open_workspace
+from tests.workspace.conftest import Repository
+
+pytestmark = pytest.mark.slow  # each test calls dvc several times, at about a second each
+
+
+def build(run: str, revision: str | None = None) -> tuple[StageResult, Release]:
+    commit = resolve(revision)
+    folder = open_workspace(run, commit)
+    chip = reproduce(folder, "chip", {}, released_lock("demo"))
+    return chip, release(folder, run, "demo", commit, chip.lock)
+
+
+def test_a_dataset_is_committed_and_tagged_once(repository: Repository) -> None:
+    chip, first = build("one")
+    assert not chip.reused and first.changed
+    assert first.tag == "dataset/demo/v1"
+    assert repository.git("show", "-s", "--format=%ae", first.revision) == EMAIL
+    assert chip.outputs["data/chips"] in repository.git("show", f"{first.tag}:dvc.lock")
+    chip, second = build("two")
+    assert chip.reused and not second.changed
+    assert second.revision == first.revision
+    assert repository.git("tag", "--list") == first.tag
+
+
+def test_the_same_run_asked_again_gives_the_same_answer(repository: Repository) -> None:
+    _, first = build("one")
+    _, again = build("one")
+    assert again == first, "a retried task must not lose the event that its killed predecessor owed"
+
+
+def test_a_training_parameter_makes_a_revision_but_no_new_data(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 3}\ntrain: {lr: 2}\n")
+    repository.commit("Train harder")
+    chip, second = build("two")
+    assert chip.reused
+    assert second.changed and second.tag == first.tag and second.revision != first.revision
+
+
+def test_a_change_of_words_starts_nothing(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("README.md", "words\n")
+    repository.commit("Explain")
+    _, second = build("two")
+    assert not second.changed and second.revision == first.revision
+
+
+def test_changed_data_are_a_new_version(repository: Repository) -> None:
+    build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
+    repository.commit("More rows")
+    _, second = build("two")
+    assert second.changed and second.tag == "dataset/demo/v2"
+
+
+def test_another_machine_brings_what_it_needs_from_the_remote(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, made = build("one")
+    monkeypatch.setenv("SWATH_DVC_REMOTE", settings().dvc_remote)
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "elsewhere"))
+    folder = open_workspace("train", resolve(made.revision))
+    train = reproduce(folder, "train", {}, {})
+    assert not train.reused
+    assert (folder / "data" / "model").read_text() == "one\n" + (folder / "data" / "chips" / "index").read_text()
+    close_workspace("train")
+    folder = open_workspace("evaluate", resolve(made.revision))
+    assert not reproduce(folder, "evaluate", train.lock, {}).reused
+
+
+def test_data_that_never_reached_the_remote_are_named(repository: Repository) -> None:
+    _, made = build("one")
+    shutil.rmtree(settings().dvc_remote)
+    shutil.rmtree(settings().dvc_cache)
+    close_workspace("one")
+    with pytest.raises(SwathError, match=r"data/chips.*dvc push"):
+        reproduce(open_workspace("train", resolve(made.revision)), "train", {}, {})
+
+
+def test_training_is_given_the_dataset_of_its_commit(repository: Repository) -> None:
+    with pytest.raises(BadData, match="no dataset version yet"):
+        released_revision(None)
+    start = resolve(None)
+    _, first = build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
+    later = repository.commit("More rows")
+    _, second = build("two")
+    assert released_revision(start) == first.revision
+    assert released_revision(later) == released_revision(None) == second.revision
+    assert released_revision(first.revision) == first.revision
+
+
+def test_a_stage_that_fails_says_so(repository: Repository) -> None:
+    text = (repository.folder / "dvc.yaml").read_text().replace("mkdir -p data/chips &&", "false &&")
+    repository.write("dvc.yaml", text)
+    repository.commit("Break")
+    with pytest.raises(SwathError, match="chip"):
+        build("one")

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import BadData
+from pipelines.workspace.git import git
+from pipelines.workspace.source import mirror, pin, resolve
+from tests.workspace.conftest import Repository
+
+
+def test_a_clean_checkout_is_its_own_pin(repository: Repository) -> None:
+    found = pin(repository.folder)
+    assert found.commit == repository.git("rev-parse", "HEAD")
+    assert not found.edited
+
+
+def test_edits_and_new_files_are_pinned_and_nothing_in_the_checkout_moves(repository: Repository) -> None:
+    repository.write("params.yaml", "project: demo\ndata: {rows: 4}\ntrain: {lr: 1}\n")
+    repository.write("new.txt", "new\n")
+    before = repository.git("status", "--porcelain=v1")
+    found = pin(repository.folder)
+    assert found.edited
+    assert repository.git("status", "--porcelain=v1") == before
+    assert "rows: 4" in repository.git("show", f"{found.commit}:params.yaml")
+    assert repository.git("show", f"{found.commit}:new.txt") == "new"
+    assert pin(repository.folder).commit == found.commit, "the same tree must be the same commit"
+    assert resolve(found.commit) == found.commit, "a pin must reach the mirror, from which runs are made"
+
+
+def test_ignored_files_are_not_pinned(repository: Repository) -> None:
+    (repository.folder / "data").mkdir()
+    (repository.folder / "data" / "large").write_text("x")
+    assert not pin(repository.folder).edited
+
+
+def test_an_overlay_is_laid_over_the_parameters_of_the_pin_alone(repository: Repository) -> None:
+    overlay = repository.folder.parent / "overlay.yaml"
+    overlay.write_text("train: {lr: 9}\n")
+    found = pin(repository.folder, overlay)
+    text = repository.git("show", f"{found.commit}:params.yaml")
+    assert "lr: 9" in text and "rows: 3" in text
+    assert "lr: 1" in (repository.folder / "params.yaml").read_text()
+
+
+def test_an_unpacked_archive_without_history_works(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".git")
+    repository.write("later.txt", "edited after unpacking\n")
+    first = resolve(None)
+    assert git("show", f"{first}:later.txt", at=mirror()) == "edited after unpacking"
+    repository.write("later.txt", "edited again\n")
+    found = pin(repository.folder)
+    assert found.edited and resolve(found.commit) == found.commit
+
+
+def test_a_revision_that_does_not_exist_is_told_with_the_branches_that_do(repository: Repository) -> None:
+    with pytest.raises(BadData, match=r"no revision 'mian'.*main"):
+        resolve("mian")
+
+
+@pytest.mark.parametrize("hostile", ["--help", "main; rm -rf /", "../../etc/passwd", ""])
+def test_a_hostile_revision_is_never_an_option_or_a_path(repository: Repository, hostile: str, tmp_path: Path) -> None:
+    if hostile == "":
+        assert resolve(hostile) == repository.git("rev-parse", "main")
+    else:
+        with pytest.raises(BadData):
+            resolve(hostile)
