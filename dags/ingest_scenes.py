@@ -48,7 +48,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
     )
     common = {"revision": revision_of("search", PLAN), "pool": "io"}
     shards = search.output
-    fetch = SwathOperator.partial(task_id="fetch", command=["ingest", "fetch", "--run={run}"], **common)
+    fetch = SwathOperator.partial(task_id="fetch", command=["ingest", "fetch", "--run={run}"], queue="io", **common)
     validate = SwathOperator.partial(task_id="validate", command=["ingest", "validate", "--run={run}"], **common)
     publish = SwathOperator(
         task_id="publish",
