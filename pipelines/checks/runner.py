@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -70,7 +71,8 @@ def _validated(
     context: Any, name: str, table: pd.DataFrame, expectations: Sequence[Expectation], when: datetime
 ) -> list[Any]:
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
-    suite = context.suites.add(gx.ExpectationSuite(name, expectations=list(expectations)))
+    fresh = [copy.copy(e) for e in expectations]  # an expectation belongs to the first suite that it is put in
+    suite = context.suites.add(gx.ExpectationSuite(name, expectations=fresh))
     batch = asset.add_batch_definition_whole_dataframe(name)
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
     outcome = definition.run(
