@@ -60,6 +60,7 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
     def visit(path: str, value: dict[str, Any]) -> None:
         inner = {k: v for k, v in value.items() if isinstance(v, dict) and not _is_interval(v)}
         if inner and len(inner) == len(value) and all(_is_scores(v) for v in inner.values()):
+            inner = {name: _joined(scores) for name, scores in inner.items()}
             columns = list(dict.fromkeys(key for scores in inner.values() for key in scores))
             rows = [[name, *(_shown(scores.get(c)) for c in columns)] for name, scores in inner.items()]
             nested.append(Table(_words(path), ["", *map(_words, columns)], rows))
@@ -73,6 +74,15 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
 
     visit("", metrics)
     return ([Table("Overall", ["score", "value"], single)] if single else []) + nested
+
+
+def _joined(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores in which ``low`` and ``high`` beside a first score are the ends of its interval."""
+    if not {"low", "high"} <= scores.keys():
+        return scores
+    first, *others = scores
+    ends = {"value": scores[first], "low": scores["low"], "high": scores["high"]}
+    return {first: ends} | {name: scores[name] for name in others if name not in ends}
 
 
 def _is_interval(value: Any) -> bool:

@@ -23,7 +23,7 @@ WEIGHTS = "weights.safetensors"
 MLM = "mlm.json"
 CARD = "card.md"
 BLOCKS = "blocks.parquet"
-REFERENCE = "reference"
+REFERENCE = "reference"  # folders `inputs` of the train split and `outputs` on val ground, for drift
 
 
 class Contract(BaseModel):

@@ -54,8 +54,9 @@ def share(
 
     if need(1) > left:
         raise BadData(
-            f"Predicting an image {width} pixels wide takes {(need(1) + here + cache) / 1e6:.0f} MB, {here / 1e6:.0f} MB "
-            f"of it for the program itself, but max_memory is {budget / 1e6:.0f} MB; raise it or choose a smaller window."
+            f"Predicting an image {width} pixels wide needs {(need(1) + here + cache) / 1e6:.0f} MB, of which "
+            f"{here / 1e6:.0f} MB are the program itself, but max_memory is {budget / 1e6:.0f} MB; raise it, or choose "
+            f"a smaller window."
         )
     fitting = next(count for count in range(batch, 0, -1) if need(count) <= left)
     return Share(kernel=left - fitting * worker.working_bytes(window), cache=cache, batch=fitting)

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -179,7 +180,10 @@ def _alone(target: Path) -> Iterator[None]:
     with lock.open("w") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SwathError(f"Another process is predicting into {target}; wait for it, then try again.") from None
+            held = os.fstat(stream.fileno()).st_ino == lock.stat().st_ino  # or its former holder has removed it
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise SwathError(f"Another process is predicting into {target}; wait for it, then try again.")
         yield
-    lock.unlink(missing_ok=True)
+        lock.unlink()

@@ -45,8 +45,8 @@ class Raster:
     height: int
     when: datetime | None
     sha256: str  # of the image
-    mask_sha256: str | None
     source: str  # href for the map's item
+    mask_sha256: str | None = None
 
     @property
     def affine(self) -> Affine:
@@ -184,7 +184,6 @@ def of_file(path: Path, contract: Contract) -> Raster:
             height=image.height,
             when=_taken(image.tags().get("TIFFTAG_DATETIME")),
             sha256=sha256(path),
-            mask_sha256=None,
             source=path.resolve().as_posix(),
         )
     _check_values(raster, contract)

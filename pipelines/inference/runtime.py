@@ -45,7 +45,7 @@ class Runtime:
 
 def softmax(logits: NDArray[np.float32], temperature: np.float32) -> NDArray[np.float32]:
     """``softmax(logits / temperature)`` along axis 1 (Guo et al. 2017); may reuse the memory of ``logits``."""
-    powers = logits - logits.max(axis=1, keepdims=True)
+    powers: NDArray[np.float32] = logits - logits.max(axis=1, keepdims=True)
     powers /= temperature
     np.exp(powers, out=powers)
     powers /= powers.sum(axis=1, keepdims=True)

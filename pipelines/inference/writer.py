@@ -28,8 +28,8 @@ PERCENT = 0.01  # scale of the confidence map: its pixels are whole percents of 
 class MapWriter:
     """Takes finished rows in order and keeps them through a kill.
 
-    Rows lie in uncompressed GeoTIFFs in ``work``, written in place; the journal counts the rows whose bytes are on disk.
-    A new writer with the same ``key`` goes on after them, one with another key starts over.
+    Rows lie in uncompressed GeoTIFFs in ``work``, written in place; the journal counts the rows whose bytes are on
+    disk. A new writer with the same ``key`` goes on after them, one with another key starts over.
     """
 
     def __init__(self, work: Path, raster: Raster, key: str) -> None:
