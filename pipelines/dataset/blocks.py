@@ -72,9 +72,10 @@ def assignments(counts: NDArray[np.int64], fractions: Fractions, seed: int) -> l
     """Ways to give each block a split (index into ``SPLITS``), best first, by its pixels of each class.
 
     Iterative stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification of multi-label data"),
-    with pixel counts ``(blocks, classes)`` in place of single examples: the class with fewest pixels left goes first, and each of its
-    blocks goes to the split that still wants most of that class. Of several seeded orders those are best that leave
-    fewest classes without a split, and then those nearest to ``fractions``.
+    with pixel counts ``(blocks, classes)`` in place of examples: the class with fewest pixels left goes first, and
+    each of its blocks goes to the split that still wants most of that class; the last ones go to splits that have none
+    of it yet. Of several seeded orders those are best that leave fewest classes without a split, and then those nearest
+    to ``fractions``.
     """
     shares = np.array([fractions.train, fractions.val, fractions.test])
     random = np.random.default_rng(seed)
@@ -86,11 +87,17 @@ def _stratify(counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDA
     wanted = shares[:, None] * counts.sum(axis=0)  # (splits, classes)
     splits = np.full(len(counts), -1, np.int64)
     left = counts.sum(axis=0).astype(float)
+    asked = np.flatnonzero(shares > 0)
     while (open_classes := np.flatnonzero(left > 0)).size:
         rarest = open_classes[np.argmin(left[open_classes])]
-        for block in order[(splits[order] < 0) & (counts[order, rarest] > 0)]:
-            ranks = list(zip(wanted[:, rarest], wanted.sum(axis=1), -np.arange(3), strict=True))
-            split = max((s for s in range(3) if shares[s] > 0), key=ranks.__getitem__)
+        has = counts[:, rarest] > 0
+        waiting = order[(splits[order] < 0) & has[order]]
+        for i, block in enumerate(waiting):
+            without = [s for s in asked if not has[splits == s].any()]
+            choice = (
+                without if len(without) >= len(waiting) - i else asked
+            )  # the last blocks go where the class is missing
+            split = max(choice, key=lambda s: (wanted[s, rarest], wanted[s].sum(), -s))
             splits[block] = split
             wanted[split] -= counts[block]
             left -= counts[block]

@@ -94,5 +94,5 @@ def _blocks_of(scene: Scene, strip: Window, cells: list[tuple[Any, int]]) -> NDA
     shape = (int(strip.height), int(strip.width))
     if not cells:
         return np.zeros(shape, np.int64)
-    transform = scene.affine * scene.affine.translation(strip.col_off, strip.row_off)
+    transform = scene.affine @ scene.affine.translation(strip.col_off, strip.row_off)
     return np.asarray(rasterize(cells, out_shape=shape, transform=transform, fill=0, dtype="int32"), np.int64)

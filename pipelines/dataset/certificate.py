@@ -141,7 +141,7 @@ def _between(
 def _distinct(corners: NDArray[np.float64], mine: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Rows of ``mine`` without those that repeat a footprint, as other dates of a place do."""
     rows = np.flatnonzero(mine)
-    _, first = np.unique(corners[rows].reshape(len(rows), -1).round(3), axis=0, return_index=True)
+    _, first = np.unique(corners[rows].reshape(-1, 12).round(3), axis=0, return_index=True)
     return rows[np.sort(first)]
 
 
@@ -214,10 +214,10 @@ def _digest(scene: Scene, catalog: Path) -> str:
 
 def _windows_cross(plan: gpd.GeoDataFrame, one: str, other: str) -> bool:
     """Whether chips of the two scenes in different splits show the same pixels."""
-    boxes = shapely.box(plan["col"], plan["row"], plan["col"] + plan["size"], plan["row"] + plan["size"])
+    row, column, size = (plan[name].to_numpy() for name in ("row", "col", "size"))
+    boxes = shapely.box(column, row, column + size, row + size)
     first, second = (np.flatnonzero((plan["scene_id"] == id).to_numpy()) for id in (one, other))
-    a, b = shapely.STRtree(boxes[second]).query(boxes[first], predicate="overlaps")
-    c, d = shapely.STRtree(boxes[second]).query(boxes[first], predicate="equals") if len(first) else (a[:0], b[:0])
-    pairs = np.concatenate([first[a], first[c]]), np.concatenate([second[b], second[d]])
+    a, b = shapely.STRtree(boxes[second]).query(boxes[first], predicate="intersects")
+    shared = shapely.area(shapely.intersection(boxes[first[a]], boxes[second[b]])) > 0
     splits = plan["split"].to_numpy()
-    return bool((splits[pairs[0]] != splits[pairs[1]]).any())
+    return bool((shared & (splits[first[a]] != splits[second[b]])).any())

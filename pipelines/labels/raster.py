@@ -85,7 +85,7 @@ class RasterLabels:
         off = max(
             max(abs(column - c), abs(row - r))
             for c, r in corners
-            for column, row in [~scene.affine * (raster.transform * (c, r))]
+            for column, row in [~scene.affine @ (raster.transform @ (c, r))]
         )
         if off > 0.5:
             raise BadData(

@@ -64,7 +64,7 @@ class VectorLabels:
         here = np.sort(tree.query(_ground(scene, window)))
         if not len(here):
             return np.full(shape, self._background, np.uint8)
-        transform = scene.affine * scene.affine.translation(window.col_off, window.row_off)
+        transform = scene.affine @ scene.affine.translation(window.col_off, window.row_off)
         burned: NDArray[np.uint8] = rasterize(
             zip(geometries[here], classes[here].tolist(), strict=True),
             out_shape=shape,
@@ -162,7 +162,7 @@ def _whole(scene: Scene) -> Window:
 def _ground(scene: Scene, window: Window) -> shapely.Polygon:
     left, top = window.col_off, window.row_off
     right, bottom = left + window.width, top + window.height
-    return shapely.Polygon([scene.affine * c for c in ((left, top), (right, top), (right, bottom), (left, bottom))])
+    return shapely.Polygon([scene.affine @ c for c in ((left, top), (right, top), (right, bottom), (left, bottom))])
 
 
 def _names(files: list[Path]) -> str:

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.windows import Window
+from shapely.geometry import Polygon, box
+
+from pipelines.config.params import LabelClass, Labels
+from pipelines.errors import BadData
+from pipelines.labels import burn, open_labels
+from pipelines.scenes.scene import Scene
+from tests.builders import UTM_21S, write_scene
+
+WEST, NORTH = 500_000.0, 9_000_000.0
+CLASSES = (
+    LabelClass(name="water", value=10, color="#000000"),
+    LabelClass(name="forest", value=20, color="#111111"),
+    LabelClass(name="bare", value=30, color="#222222"),
+)
+
+
+def labels(**values: object) -> Labels:
+    return Labels.model_validate({"source": "x", "field": "class", "classes": CLASSES} | values)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return write_scene(tmp_path / "catalog", np.ones((1, 40, 60), np.uint16), id="scene", origin=(WEST, NORTH))
+
+
+def pixels(row: float, column: float, height: float, width: float) -> Polygon:
+    """The ground of a rectangle of pixels."""
+    return box(WEST + column * 10, NORTH - (row + height) * 10, WEST + (column + width) * 10, NORTH - row * 10)
+
+
+def write(path: Path, shapes: list, classes: list, crs: str = UTM_21S, **how: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    gpd.GeoDataFrame({"class": classes}, geometry=shapes, crs=UTM_21S).to_crs(crs).to_file(path, **how)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])
+def test_a_shape_gives_its_class_to_exactly_its_pixels(tmp_path: Path, scene: Scene, name: str) -> None:
+    file = write(tmp_path / "drawn" / name, [pixels(5, 7, 10, 20), pixels(30, 0, 3, 3)], ["forest", "bare"])
+    expected = np.full((40, 60), 255, np.uint8)
+    expected[5:15, 7:27], expected[30:33, 0:3] = 1, 2
+    assert np.array_equal(burn(scene, file, labels()), expected)
+    assert np.array_equal(burn(scene, file.parent, labels()), expected)  # the folder that holds it does as well
+
+
+def test_a_pixel_belongs_to_the_shape_that_its_centre_lies_in(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0.4, 0.6, 2.2, 2.2)], ["water"])
+    burned = burn(scene, file, labels())
+    assert np.argwhere(burned == 0).tolist() == [[0, 1], [0, 2], [1, 1], [1, 2], [2, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:32720"])
+def test_shapes_in_another_crs_land_on_the_same_pixels(tmp_path: Path, scene: Scene, crs: str) -> None:
+    shape = shapely.segmentize(pixels(5.2, 7.2, 9.6, 19.6), 20)
+    file = write(tmp_path / "a.gpkg", [shape], ["forest"], crs)
+    expected = np.full((40, 60), 255, np.uint8)
+    expected[5:15, 7:27] = 1
+    assert np.array_equal(burn(scene, file, labels()), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 39), st.integers(0, 59), st.integers(1, 40), st.integers(1, 60))
+def test_a_window_is_cut_from_the_whole(row: int, column: int, height: int, width: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        scene = write_scene(Path(folder), np.ones((1, 40, 60), np.uint16), origin=(WEST, NORTH))
+        triangle = Polygon([(WEST + 13, NORTH - 17), (WEST + 555, NORTH - 101), (WEST + 240, NORTH - 391)])
+        file = write(Path(folder) / "a.gpkg", [triangle, pixels(3, 3, 9, 5)], ["water", "bare"])
+        source = open_labels(file, labels())
+        whole = source.burn(scene)
+        window = Window(column, row, min(width, 60 - column), min(height, 40 - row))
+        part = source.burn(scene, window)
+        assert np.array_equal(part, whole[row : row + height, column : column + width])
+
+
+def test_ground_without_shapes_is_background_or_unlabelled(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 2, 2)], ["bare"])
+    assert set(np.unique(burn(scene, file, labels()))) == {2, 255}
+    assert set(np.unique(burn(scene, file, labels(background="water")))) == {0, 2}
+
+
+@pytest.mark.parametrize("spelled", [["20", "10"], [20, 10], [20.0, 10.0], ["Forest ", "WATER"]])
+def test_classes_go_by_name_or_value(tmp_path: Path, scene: Scene, spelled: list) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 2, 2), pixels(9, 9, 2, 2)], spelled)
+    burned = burn(scene, file, labels())
+    assert burned[0, 0] == 1 and burned[9, 9] == 0
+
+
+def test_without_a_field_every_shape_is_the_second_class(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 2, 2)], ["whatever"])
+    assert burn(scene, file, labels(field=None))[0, 0] == 1
+
+
+def test_broken_geometries_are_repaired_and_told(tmp_path: Path, scene: Scene) -> None:
+    bow = Polygon([(WEST, NORTH), (WEST + 200, NORTH - 200), (WEST + 200, NORTH), (WEST, NORTH - 200)])
+    file = write(tmp_path / "a.gpkg", [bow, None, pixels(30, 30, 2, 2), pixels(35, 35, 2, 2)], ["water"] * 3 + ["lava"])
+    source = open_labels(file, labels())
+    burned = source.burn(scene)
+    assert burned[10, 1] == 0 and burned[10, 18] == 0 and burned[1, 10] == 255 and burned[36, 36] == 255
+    told = " ".join(source.findings)
+    assert "1 invalid geometry" in told and "1 shape(s) without geometry" in told and "lava" in told
+
+
+@pytest.mark.parametrize("page", ["ISO 88591", "UTF-8", "nonsense"])
+def test_a_shapefile_with_an_odd_code_page_is_read(tmp_path: Path, scene: Scene, page: str) -> None:
+    file = write(
+        tmp_path / "a.shp", [pixels(0, 0, 2, 2), pixels(5, 5, 2, 2)], ["forest", "forêt"], encoding="ISO-8859-1"
+    )
+    file.with_suffix(".cpg").write_text(page)
+    source = open_labels(file, labels())
+    assert source.burn(scene)[0, 0] == 1
+    assert {f.suffix for f in source.files([scene])} >= {".shp", ".dbf", ".shx", ".prj", ".cpg"}
+
+
+def test_what_is_wrong_with_labels_is_said(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 2, 2)], ["lava"])
+    with pytest.raises(BadData, match="lava"):
+        open_labels(file, labels())
+    with pytest.raises(BadData, match="no attribute 'kind'"):
+        open_labels(file, labels(field="kind"))
+    with pytest.raises(BadData, match="neither a vector file"):
+        open_labels(tmp_path / "nowhere", labels())
+    (tmp_path / "b.gpkg").write_bytes(b"SQLite format 3\x00 and no more")
+    with pytest.raises(BadData, match=r"b\.gpkg cannot be read"):
+        open_labels(tmp_path / "b.gpkg", labels())
+    naked = write(tmp_path / "naked" / "c.shp", [pixels(0, 0, 2, 2)], ["forest"])
+    naked.with_suffix(".prj").unlink()
+    with pytest.raises(BadData, match="coordinate reference system"):
+        open_labels(naked, labels())
+
+
+def test_match_and_place_decide_which_scenes_are_covered(tmp_path: Path, scene: Scene) -> None:
+    far = write_scene(tmp_path / "catalog", np.ones((1, 40, 60), np.uint16), id="far", origin=(WEST + 9000, NORTH))
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 2, 2)], ["forest"])
+    assert [open_labels(file, labels()).covers(s) for s in (scene, far)] == [True, False]
+    assert [open_labels(file, labels(match="f*")).covers(s) for s in (scene, far)] == [False, False]
+    told = labels(match="*", background="water")  # all ground of these scenes is said to be drawn
+    assert [open_labels(file, told).covers(s) for s in (scene, far)] == [True, True]
