@@ -69,11 +69,11 @@ def drifted(pixels: noise.Field, drift: Drift, rng: np.random.Generator) -> nois
     if not strength:
         return pixels
     if drift.kind == "gain":
-        return np.multiply(pixels, 1 + strength, dtype=np.float32)
+        return np.asarray(pixels * np.float32(1 + strength))
     if drift.kind == "haze":
         veil = 0.2 * noise.fractal(rng, pixels.shape[-1], slope=3.0, longest=400)
         thick = np.clip(strength * (1 + veil), 0, 0.95).astype(np.float32)
-        return pixels * (1 - thick) + HAZE[:, None, None] * thick
+        return np.asarray(pixels * (1 - thick) + HAZE[:, None, None] * thick)
     if drift.kind == "noise":
         return pixels + np.float32(0.1 * strength) * rng.standard_normal(pixels.shape, dtype=np.float32)
     if drift.kind == "bandswap":

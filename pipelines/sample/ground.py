@@ -75,13 +75,13 @@ def make_ground(seed: int, place: str, size: int) -> Ground:
     arable = fractal(rng, size, slope=2.6, longest=220) - 0.4 * elevation
     tilled = highest(_mean_of(arable, parcels.id), 0.52)
     wooded = fractal(rng, size, slope=2.6, longest=150) + 0.35 * elevation + 1.6 * np.exp(-to_water / 6)
-    banks = np.where((to_water < 9) & (wet > 0.7), np.float32(1.2), np.float32(0))
-    rocky = fractal(rng, size, slope=2.5, longest=110) + np.float32(0.4) * elevation + banks
+    banks = np.where((to_water < 9) & (wet > 0.7), 1.2, 0.0)
+    rocky = fractal(rng, size, slope=2.5, longest=110) + 0.4 * elevation + banks
 
     cover = np.full((size, size), Cover.GRASSLAND, np.uint8)
     cover[tilled] = Cover.CROPLAND
     cover[highest(wooded, 0.29)] = Cover.FOREST
-    cover[highest(rocky.astype(np.float32), 0.13)] = Cover.BARE
+    cover[highest(rocky, 0.13)] = Cover.BARE
     cover[towns.density > 0] = Cover.BUILT_UP
     cover[water] = Cover.WATER
     return Ground(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def fractal(rng: np.random.Generator, size: int, *, slope: float, longest: float
     return np.ascontiguousarray((field - field.mean()) / field.std())
 
 
-def highest(field: Field, share: float) -> NDArray[np.bool_]:
+def highest(field: NDArray[np.floating[Any]], share: float) -> NDArray[np.bool_]:
     """True on the ``share`` of the pixels where the field is highest."""
     return np.asarray(field > np.quantile(field, 1 - share))
 
