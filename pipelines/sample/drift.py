@@ -1,4 +1,14 @@
-"""Drift on demand: what may go wrong with scenes that arrive later, each with a strength that can be measured."""
+"""Drift on demand: what may go wrong with scenes that arrive later, each with a strength that can be measured.
+
+gain      reflectance is multiplied by 1 + strength
+offset    pixels carry 1000 * strength more than their metadata say; at 1 it is the known mistake
+haze      a mean share ``strength`` of each pixel, at most 0.95, is haze
+noise     sensor noise of deviation 0.1 * strength reflectance is added
+bandswap  a share ``strength`` of B04 and of B08 is the other's
+season    plants are 182 * strength days ahead of the date
+blur      the image is blurred by a Gaussian of 4 * strength pixels
+shift     the image lies 10 * strength pixels too far east and half that too far south
+"""
 
 from __future__ import annotations
 
@@ -14,17 +24,6 @@ from pipelines.sample import noise
 from pipelines.sample.spectra import BANDS, HAZE
 
 Kind = Literal["gain", "offset", "haze", "noise", "bandswap", "season", "blur", "shift"]
-
-MEANINGS = {
-    "gain": "reflectance is multiplied by 1 + STRENGTH",
-    "offset": "pixels carry 1000 * STRENGTH more than their metadata say: at 1 the known mistake",
-    "haze": "a mean share STRENGTH of each pixel, at most 0.95, is haze",
-    "noise": "sensor noise of deviation 0.1 * STRENGTH reflectance is added",
-    "bandswap": "a share STRENGTH of B04 and of B08 is the other's",
-    "season": "plants are 182 * STRENGTH days ahead of the date",
-    "blur": "the image is blurred by a Gaussian of 4 * STRENGTH pixels",
-    "shift": "the image lies 10 * STRENGTH pixels too far east and half that too far south",
-}
 
 
 class Drift(BaseModel):
