@@ -110,7 +110,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         precision=_precision(settings.precision, cuda),
         max_epochs=settings.epochs,
         callbacks=[history, stopping, keep],
-        deterministic="warn",
+        deterministic="warn" if cuda else False,  # on a CPU all that is used here is deterministic anyway
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         logger=False,
@@ -124,6 +124,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
         weights_only=True,
     )
+    torch.use_deterministic_algorithms(False)  # it makes torchmetrics count in a table of pixels by thresholds
     if not history.best:
         raise BadData("The val loss was never finite; lower train.lr, or look for infinite values in the chips.")
     return history
