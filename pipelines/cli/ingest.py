@@ -87,7 +87,7 @@ def _search(params: Params, run: str, since: str | None, until: str | None, area
         area=bounds,
         shard=scenes.shard,
         former=catalogs.state(catalogs.read_scenes(catalog)),
-        refused=sum(entry.fingerprint not in known for entry in refused),
+        refused=len(refused) + sum(c.fingerprint in known for c in found),
         scenes=tuple(new),
     )
     (staging.folder(catalog, run) / "result.json").unlink(missing_ok=True)

@@ -31,7 +31,6 @@ _OPTIONS: dict[str, Any] = {
     "GDAL_HTTP_MULTIRANGE": "YES",
     "GDAL_HTTP_MERGE_CONSECUTIVE_RANGES": "YES",
     "GDAL_INGESTED_BYTES_AT_OPEN": "32768",  # a COG's header and its first directory in one request
-    "CPL_VSIL_CURL_USE_HEAD": "NO",
     "GDAL_CACHEMAX": 256 * 2**20,  # bytes
     "GDAL_NUM_THREADS": "1",
     "GTIFF_HONOUR_NEGATIVE_SCALEY": "NO",

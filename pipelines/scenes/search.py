@@ -25,7 +25,7 @@ def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Cand
     taken: dict[str, Candidate] = {}
     refused: list[Refused] = []
     for found in _offered(scenes, area, dates):
-        entry = found.model_copy(update={"fingerprint": digest([found.fingerprint, shaping])})
+        entry = found.model_copy(update={"fingerprint": digest([found.id, found.fingerprint, shaping])})
         if isinstance(entry, Refused):
             refused.append(entry)
             continue

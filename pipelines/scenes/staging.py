@@ -27,7 +27,7 @@ class Plan(BaseModel):
     area: Bounds | None
     shard: int
     former: str  # digest of the catalog before the run
-    refused: int  # sent to quarantine by the search
+    refused: int  # offered by the source, but in quarantine before anything was fetched
     scenes: tuple[Candidate, ...]
 
     @property

@@ -1,0 +1,221 @@
+"""The four commands: idempotent, indifferent to being killed, and going on past bad scenes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pystac
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from pipelines.cli.ingest import app
+from pipelines.errors import BadData, SwathError
+from pipelines.files import sha256
+from pipelines.scenes.catalog import read_scene, read_scenes, verify
+from tests.scenes.sources import item, params, write_band, write_catalog, write_scene_files
+
+ROOT = Path(__file__).parents[2]
+
+
+class Project:
+    """A folder with params.yaml, a source of three good scenes and four bad ones, and a home of its own."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.folder, self.source = folder, source
+        folder.mkdir(parents=True)
+        values = yaml.safe_load((ROOT / "params.yaml").read_text())
+        scenes = params(source / "catalog.json").model_dump(mode="json")
+        values |= {"project": "test", "scenes": scenes}
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def swath(self, *arguments: str) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.folder)
+            patch.setenv("SWATH_HOME", str(self.folder / "home"))
+            result = CliRunner().invoke(app, ["ingest", *arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return dict(json.loads(result.stdout.strip().splitlines()[-1]))
+
+    @property
+    def catalog(self) -> Path:
+        return self.folder / "home" / "catalog" / "test"
+
+    def reasons(self) -> dict[str, tuple[str, str]]:
+        records = [json.loads(path.read_text()) for path in (self.catalog / "quarantine").glob("*.json")]
+        return {record["id"]: (record["stage"], record["reason"]) for record in records}
+
+    def tree(self) -> dict[str, str]:
+        """Every published file by its hash."""
+        home = self.folder / "home"
+        paths = [self.catalog / "catalog.json", *(self.catalog / "scenes").rglob("*")]
+        return {str(p.relative_to(home)): sha256(p) for p in paths if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source")
+    good = {n: write_scene_files(folder / n, offset=-1000, seed=i) for i, n in enumerate(("a", "b", "c"))}
+    documents = [item(n, files) for n, files in good.items()]
+    cut = write_scene_files(folder / "cut", offset=-1000)
+    cut["B03"].write_bytes(cut["B03"].read_bytes()[:9000])
+    flagged = write_scene_files(folder / "flagged", offset=-1000)
+    dark = write_scene_files(folder / "dead", offset=-1000)
+    write_band(dark["B03"], np.full((256, 256), 1200, np.uint16))
+    documents += [item("cut", cut), item("dead", dark), item("../hostile", good["a"])]
+    documents += [item("flagged", flagged, **{"earthsearch:boa_offset_applied": True})]
+    write_catalog(folder, documents)
+    return folder
+
+
+def test_a_run_publishes_the_good_and_explains_the_bad(tmp_path: Path, source: Path) -> None:
+    project = Project(tmp_path / "project", source)
+    assert project.swath("search", "--run", "r1") == {"found": 7, "new": 6, "shards": 3}
+    fetched = [project.swath("fetch", "--run", "r1", "--shard", str(k)) for k in range(3)]
+    assert sum(f["fetched"] for f in fetched) == 4 and sum(f["quarantined"] for f in fetched) == 2
+    assert read_scenes(project.catalog) == []
+    checked = [project.swath("validate", "--run", "r1", "--shard", str(k)) for k in range(3)]
+    assert sum(c["checked"] for c in checked) == 4 and sum(c["quarantined"] for c in checked) == 1
+    result = project.swath("publish", "--run", "r1")
+    assert result["ids"] == ["a", "b", "c"] and result["scenes"] == 3 and result["changed"]
+    assert result["quarantined"] == 4
+    reasons = project.reasons()
+    assert {id: stage for id, (stage, _) in reasons.items() if "hostile" not in id} == {
+        "cut": "fetch",
+        "flagged": "fetch",
+        "dead": "validate",
+    }
+    assert "mixed state" in reasons["flagged"][1] and "dead band" in reasons["dead"][1]
+    assert not (tmp_path / "hostile").exists() and len(list((project.catalog / "scenes").iterdir())) == 3
+    docs = Path(result["data_docs"])
+    pages = [p.read_text() for p in docs.parent.rglob("validations/**/*.html")]
+    assert docs.exists() and len(pages) == 1 and "dead band" in pages[0] and "B03_std" in pages[0]
+
+    assert project.swath("publish", "--run", "r1") == result  # cleared and run again
+    assert project.swath("search", "--run", "r2") == {"found": 7, "new": 0, "shards": 0}
+    again = project.swath("publish", "--run", "r2")
+    assert not again["changed"] and again["digest"] == result["digest"] and again["quarantined"] == 4
+
+    catalog = pystac.Catalog.from_file(str(project.catalog / "catalog.json"))
+    assert [i.id for i in catalog.get_items()] == ["a", "b", "c"]
+    scene = read_scene(project.catalog, "b")
+    verify(scene, project.catalog)
+    with scene.mask_path(project.catalog).open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(BadData, match="has changed"):
+        verify(scene, project.catalog)
+    with pytest.raises(BadData, match="no scene"):
+        read_scene(project.catalog, "flagged")
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of ours catches it."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, source: Path) -> tuple[Project, dict[str, Any]]:
+    project = Project(tmp_path_factory.mktemp("undisturbed") / "project", source)
+    return project, project.swath("all", "--run", "r1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "pipelines.scenes.fetch.write_item",
+        "pipelines.scenes.quarantine.put",
+        "pipelines.scenes.publish._move",
+        "pipelines.scenes.catalog.write_index",
+        "pipelines.scenes.quarantine.lift",
+        "pipelines.cli.ingest.write_json",
+        "shutil.rmtree",
+    ],
+)
+def test_killed_at_any_moment_and_retried_gives_the_same(
+    tmp_path: Path,
+    source: Path,
+    undisturbed: tuple[Project, dict[str, Any]],
+    moment: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (reference, expected), project = undisturbed, Project(tmp_path / "project", source)
+    module, _, name = moment.rpartition(".")
+    owner = importlib.import_module(module)
+    original, calls = getattr(owner, name), []
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise Killed
+        return original(*arguments, **options)
+
+    steps = [("search",), *((s, "--shard", str(k)) for k in range(3) for s in ("fetch", "validate")), ("publish",)]
+    single = moment.endswith(("write_index", "write_json"))  # called once: die at once
+    if single:
+        calls.append(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, dying)
+        for step, *options in steps:
+            try:
+                result = project.swath(step, "--run", "r1", *options)
+            except Killed:
+                result = project.swath(step, "--run", "r1", *options)
+    assert len(calls) >= 2, "the moment never came"
+    ours = {k: v for k, v in result.items() if k != "data_docs"}
+    assert ours == {k: v for k, v in expected.items() if k != "data_docs"}
+    assert project.tree() == reference.tree()
+    assert project.reasons() == reference.reasons()
+
+
+def test_network_trouble_fails_the_shard_after_the_others_are_fetched(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path / "project", source)
+    project.swath("search", "--run", "r1")
+    from pipelines.scenes import fetch as module
+
+    original = module.fetch
+
+    def flaky(candidate: Any, *arguments: Any) -> Any:
+        if candidate.id == "a":
+            raise SwathError("the network is down; try again.")
+        return original(candidate, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fetch", flaky)
+        with pytest.raises(SwathError, match="1 of 2 scenes"):
+            project.swath("fetch", "--run", "r1", "--shard", "0")
+    assert (project.catalog / "staging" / "r1" / "scenes" / "b" / "b.json").exists()
+    assert not project.reasons().get("a")
+    before = (project.catalog / "staging" / "r1" / "scenes" / "b" / "image.tif").stat().st_mtime_ns
+    assert project.swath("fetch", "--run", "r1", "--shard", "0") == {"fetched": 2, "quarantined": 0}
+    assert (project.catalog / "staging" / "r1" / "scenes" / "b" / "image.tif").stat().st_mtime_ns == before
+
+
+def test_a_corrected_scene_leaves_quarantine_and_a_changed_one_is_replaced(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    files = write_scene_files(folder / "s", offset=-1000)
+    write_catalog(folder, [item("s", files, **{"earthsearch:boa_offset_applied": True})])
+    project = Project(tmp_path / "project", folder)
+    assert project.swath("all")["quarantined"] == 1 and "s" in project.reasons()
+    write_catalog(folder, [item("s", files)])
+    first = project.swath("all")
+    assert first["ids"] == ["s"] and first["changed"] and not project.reasons()
+    write_scene_files(folder / "s", offset=-1000, seed=9)
+    second = project.swath("all")
+    assert second["ids"] == ["s"] and second["changed"] and second["scenes"] == 1
+    verify(read_scene(project.catalog, "s"), project.catalog)
+
+
+def test_run_ids_and_shards_are_checked(tmp_path: Path, source: Path) -> None:
+    project = Project(tmp_path / "project", source)
+    for run in ("../x", "a/b", ""):
+        with pytest.raises(BadData, match="run id"):
+            project.swath("search", "--run", run)
+    project.swath("search", "--run", "scheduled__2024-07-01T00:00:00+00:00")
+    with pytest.raises(BadData, match="shards 0 to 2"):
+        project.swath("fetch", "--run", "scheduled__2024-07-01T00:00:00+00:00", "--shard", "3")
