@@ -77,12 +77,11 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
 
 
 def _joined(scores: dict[str, Any]) -> dict[str, Any]:
-    """Scores in which ``low`` and ``high`` beside a first score are the ends of its interval."""
-    if not {"low", "high"} <= scores.keys():
+    """Scores of a class with the ends of the interval of its ``iou`` put beside it."""
+    if not {"iou", "low", "high"} <= scores.keys():
         return scores
-    first, *others = scores
-    ends = {"value": scores[first], "low": scores["low"], "high": scores["high"]}
-    return {first: ends} | {name: scores[name] for name in others if name not in ends}
+    ends = {"value": scores["iou"], "low": scores["low"], "high": scores["high"]}
+    return {"iou": ends} | {name: scores[name] for name in scores if name not in {"iou", "low", "high"}}
 
 
 def _is_interval(value: Any) -> bool:

@@ -48,8 +48,6 @@ def item(contract: Contract, footprint: tuple[float, float, float, float], when:
 
 
 def _properties(contract: Contract, parameters: int) -> MLModelProperties:
-    statistics = contract.statistics.bands
-    scaling: list[Any] = [{"type": "z-score", "mean": band.mean, "stddev": band.std} for band in statistics]
     pixels = InputStructure(
         shape=[-1, len(contract.bands), -1, -1], dim_order=["batch", "bands", "height", "width"], data_type="float32"
     )
@@ -76,7 +74,6 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
                 name="pixels in physical units; the graph normalises them itself",
                 bands=list(contract.band_names),
                 input=pixels,
-                value_scaling=scaling,
             )
         ],
         output=[ModelOutput(name="logits", tasks={task}, classes=classes, result=logits)],

@@ -100,7 +100,7 @@ def _asset(
 
 
 def _bounds(raster: Raster) -> tuple[float, float, float, float]:
-    corners = [raster.affine * corner for corner in ((0, 0), (raster.width, 0), (0, raster.height))]
-    corners.append(raster.affine * (raster.width, raster.height))
+    corners = [raster.affine @ corner for corner in ((0, 0), (raster.width, 0), (0, raster.height))]
+    corners.append(raster.affine @ (raster.width, raster.height))
     x, y = zip(*corners, strict=True)
     return min(x), min(y), max(x), max(y)

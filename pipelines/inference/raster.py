@@ -24,6 +24,7 @@ from pipelines.errors import BadData
 from pipelines.files import sha256
 from pipelines.scenes.scene import MaskBit, Scene
 
+_NODATA = np.uint8(MaskBit.NODATA)
 FINER_OR_COARSER = 1.5  # than the training chips, at most
 _PROBES, _PROBE = 5, 64  # places along each axis, and their side in pixels, at which values are checked
 
@@ -111,14 +112,14 @@ class RasterSource:
         physical = pixels.astype(np.float32)
         physical *= self._scale
         physical += self._offset
-        mask[~np.isfinite(physical).all(axis=0)] |= MaskBit.NODATA
+        mask[~np.isfinite(physical).all(axis=0)] |= _NODATA
         return physical, mask
 
     def _own_mask(self, pixels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
         valid = self._image.dataset_mask(window=window) != 0
         if self._raster.nodata is not None:
             valid &= (pixels != self._raster.nodata).any(axis=0)
-        return np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
+        return np.where(valid, np.uint8(0), _NODATA)
 
 
 def of_scene(scene: Scene, catalog: Path, contract: Contract) -> Raster:
@@ -193,7 +194,7 @@ def of_file(path: Path, contract: Contract) -> Raster:
 def ground_resolution(image: rasterio.DatasetReader) -> float:
     """Metres on the ground of a pixel at the centre, the mean of both axes, on the WGS 84 ellipsoid."""
     column, row = image.width / 2, image.height / 2
-    corners = [image.transform * place for place in ((column, row), (column + 1, row), (column, row + 1))]
+    corners = [image.transform @ place for place in ((column, row), (column + 1, row), (column, row + 1))]
     east, north = reproject(image.crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
     geod = Geod(ellps="WGS84")
     sides = [geod.inv(east[0], north[0], east[i], north[i])[2] for i in (1, 2)]
