@@ -22,7 +22,7 @@ Starts when the catalog changed, when a push to the watched branch changed `para
 of training changed. **A stage runs the code of its own commit: who can push to the watched branch can run code here.**
 """,
     **DAG_ARGS,
-):
+) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"])
     at = {"revision": revision_of("resolve_revision")}
 

@@ -34,7 +34,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
 """,
     user_defined_macros={"day": backfilled_day},
     **DAG_ARGS,
-):
+) as dag:
     search = PlanOperator(
         task_id="search",
         command=[

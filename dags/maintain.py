@@ -21,7 +21,7 @@ with DAG(
     },
     doc_md=__doc__,
     **DAG_ARGS,
-):
+) as dag:
     orphans = SwathOperator(task_id="orphans", command=["maintain", "--days={{ params.days }}"])
     metadata = BashOperator(
         task_id="metadata",

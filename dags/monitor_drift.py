@@ -23,7 +23,7 @@ distance, within season and zone. One odd scene is a warning; several are drift,
 most once per cooldown. The report is linked from the Swath page.
 """,
     **DAG_ARGS,
-):
+) as dag:
     profile = SwathOperator(task_id="profile", command=["drift", "profile", "--run={run}"])
     at = {"revision": revision_of("profile")}
     compare = SwathOperator(task_id="compare", command=["drift", "compare", "--run={run}"], **at)

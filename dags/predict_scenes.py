@@ -22,7 +22,7 @@ The plan compares the catalog with the maps that the present champion has made, 
 changes nothing. A scene that breaks the model's contract is named in the result, and the rest goes on.
 """,
     **DAG_ARGS,
-):
+) as dag:
     plan = PlanOperator(task_id="plan", command=["map", "plan", "--run={run}"])
     predict = SwathOperator.partial(
         task_id="predict", command=["map", "shard", "--run={run}"], revision=revision_of("plan", PLAN), queue="gpu"

@@ -20,7 +20,7 @@ with DAG(
     },
     doc_md=__doc__,
     **DAG_ARGS,
-):
+) as dag:
     SwathOperator(
         task_id="rollback",
         command=["model", "rollback", "--version={{ params.version }}", "--reason={{ params.reason }}"],

@@ -35,7 +35,7 @@ block-bootstrap interval says that it is better and no class and no scene falls 
 written on the model version either way. With `gate.approval: true` a person has the last word, and silence rejects.
 """,
     **DAG_ARGS,
-):
+) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"], released=True)
     at = {"revision": revision_of("resolve_revision")}
 

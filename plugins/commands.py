@@ -112,21 +112,21 @@ class SwathOperator(BaseOperator):
         progress = settings().home / "progress" / f"{_run(context)}.{context['ti'].task_id}.json"
         with tempfile.TemporaryDirectory() as scratch:
             answer = Path(scratch) / "result.json"
-            self._process = subprocess.Popen(
+            last = ""
+            with subprocess.Popen(
                 [os.environ.get("SWATH_PYTHON") or sys.executable, "-m", "pipelines", *arguments],
                 env=os.environ | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
                 start_new_session=True,
-            )
-            last = ""
-            assert self._process.stderr is not None
-            for line in self._process.stderr:
-                if line.strip():
-                    self.log.info("%s", line.rstrip())
-                    last = line.rstrip().removeprefix("swath: ")
-            status = self._process.wait()
+            ) as self._process:
+                assert self._process.stderr is not None
+                for line in self._process.stderr:
+                    if line.strip():
+                        self.log.info("%s", line.rstrip())
+                        last = line.rstrip().removeprefix("swath: ")
+            status = self._process.returncode
             progress.unlink(missing_ok=True)
             if status == BAD_DATA_EXIT:
                 raise AirflowFailException(last)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from tests.dags.conftest import ROOT
+
+EXPECTED = {
+    "ingest_scenes": ["search", "fetch", "validate", "publish"],
+    "build_dataset": [
+        "resolve_revision",
+        "snapshot",
+        "split_and_certify",
+        "chip",
+        "validate",
+        "statistics",
+        "reference_profile",
+        "version_and_push",
+    ],
+    "train_model": ["resolve_revision", "train", "evaluate", "package", "register", "gate", "approve", "promote"],
+    "predict_scenes": ["plan", "predict", "publish"],
+    "monitor_drift": ["profile", "compare", "report", "decide"],
+    "rollback_model": ["rollback"],
+    "maintain": ["orphans", "metadata"],
+}
+HEAVY = {"torch", "rasterio", "mlflow", "whylogs", "great_expectations", "pandas", "lightning"}
+
+
+def test_every_dag_has_the_tasks_that_the_graph_promises(dags: dict[str, DAG]) -> None:
+    assert {name: sorted(dag.task_ids) for name, dag in dags.items()} == {k: sorted(v) for k, v in EXPECTED.items()}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_dag_is_documented_owned_and_bounded(dags: dict[str, DAG], name: str) -> None:
+    dag = dags[name]
+    dag.check_cycle()
+    assert dag.doc_md and len(dag.doc_md) > 30
+    assert "swath" in dag.tags and dag.description
+    assert dag.max_active_runs == 1 and not dag.catchup
+    for task in dag.tasks:
+        assert task.owner == "swath"
+        assert task.retries and task.retries >= 1
+        assert task.execution_timeout is not None
+        assert task.on_failure_callback, f"{task.task_id} would fail in silence"
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_form_field_is_typed_and_described(dags: dict[str, DAG], name: str) -> None:
+    for key in dags[name].params:
+        param = dags[name].params.get_param(key)
+        assert param.schema.get("type"), f"{name}.{key} has no type"
+        assert param.description, f"{name}.{key} has no description"
+
+
+def test_parsing_imports_nothing_heavy() -> None:
+    code = (
+        "import importlib.util, json, pathlib, sys\n"
+        "for file in sorted(pathlib.Path('dags').glob('*.py')):\n"
+        "    spec = importlib.util.spec_from_file_location(file.stem, file)\n"
+        "    spec.loader.exec_module(importlib.util.module_from_spec(spec))\n"
+        "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_each_command_of_a_dag_exists(dags: dict[str, DAG]) -> None:
+    import typer
+
+    from pipelines.cli.main import commands
+
+    root: Any = typer.main.get_command(commands())
+    for dag in dags.values():
+        for task in dag.tasks:
+            words = list(
+                getattr(task, "command", None) or (getattr(task, "partial_kwargs", {}) or {}).get("command", [])
+            )
+            found = root
+            for word in words:
+                if hasattr(found, "commands"):
+                    assert word in found.commands, f"{dag.dag_id}.{task.task_id} calls swath {' '.join(words)}"
+                    found = found.commands[word]

@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from airflow.sdk import DAG, Asset
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from plugins.commands import PlanOperator, SwathOperator
+
+
+class Task:
+    """The part of a task instance that the operators use."""
+
+    task_id = "task"
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, Any] = {}
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+def context(dag: DAG) -> dict[str, Any]:
+    events: dict[Any, Any] = {Asset("scenes"): SimpleNamespace(extra=None)}
+    return {"dag": dag, "run_id": "manual__2026+00:00", "ti": Task(), "params": {}, "outlet_events": events}
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let the operator start this shell script instead of Python, as a setting may."""
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+
+    def use(script: str) -> None:
+        file = tmp_path / "interpreter"
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        monkeypatch.setenv("SWATH_PYTHON", str(file))
+
+    return use
+
+
+def operator(kind: type = SwathOperator, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+    dag = DAG("demo", schedule=None)
+    return kind(task_id="task", command=["do", "--run={run}"], dag=dag, **kwargs), context(dag)
+
+
+def answers(value: dict[str, Any]) -> str:
+    return f"echo '{json.dumps(value)}' > $SWATH_RESULT; echo \"$@\" >&2"
+
+
+def test_the_answer_of_the_command_is_the_tasks(command: Any, caplog: pytest.LogCaptureFixture) -> None:
+    command(answers({"found": 3}))
+    task, ctx = operator(revision="abc")
+    assert task.execute(ctx)["found"] == 3
+    assert task.arguments(ctx) == [
+        "at",
+        *("--run", "demo.manual__2026-00-00", "--revision", "abc"),
+        *("--", "do", "--run=demo.manual__2026-00-00"),
+    ]
+
+
+def test_bad_data_fails_at_once_with_its_sentence(command: Any) -> None:
+    command("echo 'swath: scene 7 has no bands; fetch it again.' >&2; exit 65")
+    task, ctx = operator()
+    with pytest.raises(AirflowFailException, match=r"^scene 7 has no bands; fetch it again\.$"):
+        task.execute(ctx)
+
+
+def test_anything_else_is_worth_a_retry(command: Any) -> None:
+    command("echo 'swath: the store is away' >&2; exit 1")
+    task, ctx = operator()
+    with pytest.raises(AirflowException, match="the store is away") as raised:
+        task.execute(ctx)
+    assert not isinstance(raised.value, AirflowFailException)
+
+
+def test_an_event_leaves_only_when_content_changed(command: Any) -> None:
+    scenes = Asset("scenes")
+    command(answers({"changed": True, "revision": "abc", "project": "demo", "ids": [1]}))
+    task, ctx = operator(emits=scenes)
+    task.execute(ctx)
+    assert ctx["outlet_events"][scenes].extra == {"revision": "abc", "project": "demo"}
+    command(answers({"changed": False, "scenes": 7}))
+    with pytest.raises(AirflowSkipException):
+        task.execute(ctx)
+    assert ctx["ti"].pushed["return_value"]["scenes"] == 7, "what was found must be readable though nothing changed"
+
+
+def test_a_plan_is_mapped_by_its_shards(command: Any) -> None:
+    command(answers({"shards": 3, "revision": "abc"}))
+    task, ctx = operator(PlanOperator)
+    assert task.execute(ctx) == [0, 1, 2]
+    assert ctx["ti"].pushed["plan"]["revision"] == "abc"
+
+
+def test_stopping_a_task_stops_the_children_of_its_command(command: Any, tmp_path: Path) -> None:
+    command(f"sleep 300 & echo $! > {tmp_path}/child; wait")
+    task, ctx = operator()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            task.execute(ctx)
+        except AirflowException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
+        time.sleep(0.05)
+    child = int((tmp_path / "child").read_text())
+    os.kill(child, 0)
+    task.on_kill()
+    thread.join(10)
+    assert failed and not thread.is_alive()
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE

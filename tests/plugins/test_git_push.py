@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from plugins.git_push import GitPushTrigger
+from tests.workspace.conftest import Repository, repository
+
+__all__ = ["repository"]
+
+
+class Store:
+    """Airflow's asset store as a trigger sees it, kept in memory."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        return self.values.get(key, default)
+
+    async def aset(self, key: str, value: Any) -> None:
+        self.values[key] = value
+
+
+def look(store: Store, seconds: float = 1.5) -> list[dict[str, Any]]:
+    """What a trigger tells within a moment, when started and then killed."""
+
+    async def listen() -> list[dict[str, Any]]:
+        trigger = GitPushTrigger(interval=0.05)
+        trigger.asset_state_store = store  # type: ignore[assignment]
+        told: list[dict[str, Any]] = []
+
+        async def collect() -> None:
+            async for event in trigger.run():
+                told.append(event.payload)  # noqa: PERF401 - what came before the kill must be kept
+
+        task = asyncio.create_task(collect())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        return told
+
+    return asyncio.run(listen())
+
+
+def test_the_first_look_only_takes_note(repository: Repository) -> None:
+    store = Store()
+    assert look(store) == []
+    assert store.values["seen"] == repository.git("rev-parse", "HEAD")
+
+
+def test_a_burst_of_pushes_is_one_event_that_a_restarted_trigger_neither_loses_nor_doubles(
+    repository: Repository,
+) -> None:
+    store = Store()
+    look(store)
+    for rows in (5, 6, 7):  # pushed while no trigger is alive
+        repository.write("params.yaml", f"project: demo\ndata: {{rows: {rows}}}\ntrain: {{lr: 1}}\n")
+        last = repository.commit(f"{rows} rows")
+    assert look(store) == [{"revision": last, "files": ["params.yaml"]}]
+    assert look(store) == []
+
+
+def test_a_push_of_words_is_noted_and_not_told(repository: Repository) -> None:
+    store = Store()
+    look(store)
+    repository.write("README.md", "words\n")
+    last = repository.commit("Explain")
+    assert look(store) == []
+    assert store.values["seen"] == last
+
+
+def test_a_repository_that_is_away_is_waited_for(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store()
+    look(store)
+    monkeypatch.setenv("SWATH_GIT_REMOTE", "https://127.0.0.1:9/away.git")
+    assert look(store) == []
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(repository.folder))
+    repository.write("params.yaml", "project: demo\ndata: {rows: 9}\ntrain: {lr: 1}\n")
+    last = repository.commit("Nine")
+    assert [event["revision"] for event in look(store)] == [last]
