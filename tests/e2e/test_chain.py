@@ -1,0 +1,102 @@
+"""The whole chain in the real scheduler, started as users start it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import rasterio
+
+from pipelines.local.chain import DagResult, run_chain
+from tests.e2e.conftest import System
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+_LIMIT = 600  # seconds: not a promise, only so that a broken chain ends the test
+
+
+@pytest.fixture(scope="module")
+def chain(system: System) -> dict[str, DagResult]:
+    commit = system.git("rev-parse", "HEAD")
+    return {result.dag: result for result in run_chain(system.airflow, commit, lambda tasks: None)}
+
+
+def wait_for_run(system: System, dag: str, earlier: set[str]) -> dict[str, Any]:
+    """The next run of ``dag`` that is not among ``earlier``, once it has ended well."""
+    deadline = time.monotonic() + _LIMIT
+    while time.monotonic() < deadline:
+        new = [run for run in system.airflow.runs(dag) if run["dag_run_id"] not in earlier]
+        if new and new[-1]["state"] in ("success", "failed"):
+            assert new[-1]["state"] == "success", f"{dag} failed: {system.airflow.tasks(dag, new[-1]['dag_run_id'])}"
+            return new[-1]
+        time.sleep(0.5)
+    raise AssertionError(f"no new run of {dag} ended within {_LIMIT} s")
+
+
+def known(system: System, dag: str) -> set[str]:
+    return {run["dag_run_id"] for run in system.airflow.runs(dag)}
+
+
+def test_scenes_become_a_certified_tagged_dataset(system: System, chain: dict[str, DagResult]) -> None:
+    build = chain["build_dataset"].results
+    assert build["split_and_certify"]["summary"]["clean"]
+    version = build["version_and_push"]
+    assert version["tag"] == "dataset/sample/v1"
+    assert system.git("rev-parse", f"{version['tag']}^{{commit}}") == version["revision"]
+    assert "data/chips" in system.git("show", f"{version['revision']}:dvc.lock")
+
+
+def test_the_model_is_registered_with_the_reasons_of_its_decision(system: System, chain: dict[str, DagResult]) -> None:
+    gate = chain["train_model"].results["gate"]
+    client = mlflow.MlflowClient(tracking_uri=system.services.mlflow)
+    version = client.get_model_version("sample", gate["challenger"])
+    written = " ".join(version.tags.values())
+    assert gate["verdict"] in ("promote", "refuse")
+    assert all(reason in written for reason in gate["reasons"])
+
+
+def test_each_scene_is_mapped_on_its_own_grid_by_the_champion(system: System, chain: dict[str, DagResult]) -> None:
+    gate = chain["train_model"].results["gate"]
+    maps = sorted((system.home / "predictions" / "sample").glob("v*/*/classes.tif"))
+    if gate["verdict"] != "promote":
+        assert maps == [], "nothing may be mapped by a model that was refused"
+        return
+    scenes = {p.name: p for p in (system.home / "catalog" / "sample" / "scenes").iterdir()}
+    assert {p.parent.name for p in maps} == set(scenes)
+    for path in maps:
+        with rasterio.open(path) as made, rasterio.open(scenes[path.parent.name] / "image.tif") as image:
+            assert (made.transform, made.crs, made.shape) == (image.transform, image.crs, image.shape)
+
+
+def test_drift_is_decided_and_its_report_written(system: System, chain: dict[str, DagResult]) -> None:
+    assert chain["monitor_drift"].results["decide"]["verdict"] in ("none", "warning", "drift", "no reference")
+    if chain["train_model"].results["gate"]["verdict"] == "promote":
+        assert Path(chain["monitor_drift"].results["report"]["report"]).read_text().startswith("<!doctype html>")
+
+
+def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:
+    builds, trainings = known(system, "build_dataset"), known(system, "train_model")
+    system.change(train={"lr": 0.002})
+    system.git("commit", "--quiet", "--all", "--message", "Learn faster")
+    pushed = system.git("rev-parse", "HEAD")
+    build = wait_for_run(system, "build_dataset", builds)
+    assert build["run_type"] == "asset_triggered"
+    assert system.airflow.result("build_dataset", build["dag_run_id"], "resolve_revision")["revision"] == pushed
+    reused = system.airflow.result("build_dataset", build["dag_run_id"], "chip")["reused"]
+    assert reused, "a training parameter must not cut chips anew"
+    training = wait_for_run(system, "train_model", trainings)
+    released = system.airflow.result("train_model", training["dag_run_id"], "resolve_revision")["revision"]
+    assert f"Swath-Source: {pushed}" in system.git("show", "-s", "--format=%B", released)
+    assert not system.airflow.result("train_model", training["dag_run_id"], "train")["reused"]
+
+
+def test_a_second_chain_reuses_every_stage_and_adds_nothing(system: System, chain: dict[str, DagResult]) -> None:
+    commit = system.git("rev-parse", "HEAD")
+    again = {result.dag: result for result in run_chain(system.airflow, commit, lambda tasks: None)}
+    assert again["ingest_scenes"].results["publish"]["published"] == 0
+    stages = [r for d in ("build_dataset", "train_model") for r in again[d].results.values() if "stage" in r]
+    assert len(stages) == 8 and all(stage["reused"] for stage in stages)
+    assert not again["build_dataset"].results["version_and_push"]["changed"]
