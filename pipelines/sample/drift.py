@@ -1,7 +1,8 @@
 """Drift on demand: what may go wrong with scenes that arrive later, each with a strength that can be measured.
 
 gain      reflectance is multiplied by 1 + strength
-offset    pixels carry 1000 * strength more than their metadata say; at 1 it is the known mistake
+offset    pixels lack 1000 * strength of the offset that their metadata declare; at 1 it has been taken off already,
+          as in many catalogs
 haze      a mean share ``strength`` of each pixel, at most 0.95, is haze
 noise     sensor noise of deviation 0.1 * strength reflectance is added
 bandswap  a share ``strength`` of B04 and of B08 is the other's

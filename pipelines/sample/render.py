@@ -48,7 +48,7 @@ def render(seed: int, ground: Ground, look: Acquisition) -> Picture:
     land = reflectance(ground, day) * relief(ground.slope_east, ground.slope_south, light)
     seen = sensed(sky.over(land), stream(seed, *origin, "sensor"))
     seen = drifted(seen, look.drift, stream(seed, *origin, "drift"))
-    numbers = np.rint(seen * 10000 + (look.offset + 1000 * look.drift.amount("offset")))
+    numbers = np.rint(seen * 10000 + (look.offset - 1000 * look.drift.amount("offset")))
     pixels = np.clip(numbers, 1, 65535).astype(np.uint16)
     pixels, scl = displaced(pixels, look.drift), displaced(_classified(land, sky), look.drift)
     pixels[:, sky.outside] = 0
