@@ -1,0 +1,121 @@
+"""Mapping the catalog: what is pending, one bad scene among good ones, and the catalog of maps."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from typer.testing import CliRunner
+
+from pipelines.bundle.store import open_bundle
+from pipelines.cli.main import commands
+from pipelines.errors import BadData
+from pipelines.files import read_json
+from pipelines.inference.plan import map_shard, publish, read_plan, staging, write_plan
+from pipelines.scenes.scene import Scene
+from tests.builders import write_scene
+from tests.bundle.trained import BANDS, CLASSES, bundle_folder
+
+pytestmark = pytest.mark.slow
+MEMORY = 4 * 10**9
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return dataclasses.replace(open_bundle(bundle_folder()), uri="models:/sample/3", version=3)
+
+
+def scene(catalog: Path, id: str, seed: int = 0, **how) -> Scene:
+    pixels = np.random.default_rng(seed).integers(300, 6000, (3, 40, 50), dtype=np.uint16)
+    return write_scene(catalog, pixels, id=id, **{"bands": BANDS} | how)
+
+
+def mapped(folder, run, scenes, bundle, shard=2):
+    plan = write_plan(folder / "maps", run, 3, "models:/sample/3", scenes, shard)
+    by_id = {s.id: s for s in scenes}
+    for number, ids in enumerate(plan.shards):
+        map_shard(folder / "maps", run, number, [by_id[id] for id in ids], folder, bundle, MEMORY)
+    return plan, publish(folder / "maps", "sample", run)
+
+
+def test_what_is_mapped_is_not_mapped_again_until_its_pixels_change(tmp_path, bundle):
+    scenes = [scene(tmp_path, id, seed) for seed, id in enumerate("abc")]
+    plan, said = mapped(tmp_path, "first", scenes, bundle)
+    assert plan.shards == (("a", "b"), ("c",))
+    assert (said["mapped"], said["failed"], said["total"], said["changed"]) == (3, 0, 3, True)
+    plan, said = mapped(tmp_path, "second", scenes, bundle)
+    assert plan.todo == 0
+    assert (said["mapped"], said["total"], said["changed"]) == (0, 3, False)
+    scenes[1] = scene(tmp_path, "b", 7)
+    plan, said = mapped(tmp_path, "third", scenes, bundle)
+    assert plan.shards == (("b",),)
+    assert (said["mapped"], said["total"], said["changed"]) == (1, 3, True)
+
+
+def test_a_bad_scene_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, bundle):
+    scenes = [scene(tmp_path, "a"), scene(tmp_path, "coarse", pixel=60.0), scene(tmp_path, "z")]
+    plan, said = mapped(tmp_path, "first", scenes, bundle, shard=5)
+    assert (said["mapped"], said["failed"], said["total"]) == (2, 1, 2)
+    note = read_json(tmp_path / "maps" / "v3" / "failed" / "coarse.json")
+    assert "resample" in note["reason"]
+    plan, _ = mapped(tmp_path, "second", scenes, bundle)
+    assert plan.todo == 0, "the same bytes fail in the same way"
+    scenes[1] = scene(tmp_path, "coarse")
+    _, said = mapped(tmp_path, "third", scenes, bundle)
+    assert (said["mapped"], said["total"]) == (1, 3)
+    assert not (tmp_path / "maps" / "v3" / "failed" / "coarse.json").exists()
+
+
+def test_a_scene_whose_bytes_changed_behind_the_catalog_fails(tmp_path, bundle):
+    scenes = [scene(tmp_path, "a")]
+    with scenes[0].image_path(tmp_path).open("ab") as image:
+        image.write(b"x")
+    _, said = mapped(tmp_path, "run", scenes, bundle)
+    assert (said["mapped"], said["failed"]) == (0, 1)
+
+
+def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
+    mapped(tmp_path, "run", [scene(tmp_path, id) for id in "ab"], bundle)
+    catalog = pystac.Catalog.from_file(tmp_path / "maps" / "catalog.json")
+    items = list(catalog.get_items(recursive=True))
+    assert sorted(item.id for item in items) == ["a", "b"]
+    for item in items:
+        with rasterio.open(item.assets["classes"].get_absolute_href()) as made:
+            assert made.shape == (40, 50)
+
+
+def test_publishing_before_all_shards_are_done_is_refused(tmp_path, bundle):
+    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", [scene(tmp_path, "a")], 1)
+    with pytest.raises(BadData, match=r"shard-0\.json is missing"):
+        publish(tmp_path / "maps", "sample", "run")
+
+
+def test_run_ids_never_leave_the_staging_folder(tmp_path):
+    assert staging(tmp_path, "../../etc").parent == tmp_path / "staging"
+    assert staging(tmp_path, "manual__2024-01-01T00:00:00+00:00").parent == tmp_path / "staging"
+    with pytest.raises(BadData):
+        staging(tmp_path, "..")
+    with pytest.raises(BadData, match="has no plan"):
+        read_plan(tmp_path, "never")
+
+
+def test_predict_command_maps_any_geotiff_and_goes_on_after_a_bad_one(tmp_path):
+    good = scene(tmp_path, "good").image_path(tmp_path).rename(tmp_path / "good.tif")
+    (tmp_path / "bad.tif").write_text("no raster")
+    arguments = ["predict", str(bundle_folder()), str(tmp_path / "bad.tif"), str(good), "--out", str(tmp_path / "out")]
+    ran = CliRunner().invoke(commands(), [*arguments, "--max-memory", "4GB"])
+    assert isinstance(ran.exception, BadData) and "cannot be opened" in str(ran.exception)
+    said = json.loads(ran.stdout.strip().splitlines()[-1])
+    assert said["mapped"] == [str(tmp_path / "out" / "good")]
+    with rasterio.open(tmp_path / "out" / "good" / "classes.tif") as made:
+        assert json.loads(made.tags(1)["classes"])["2"] == CLASSES[2]
+
+
+def test_rasters_of_one_name_are_refused(tmp_path):
+    arguments = ["predict", str(bundle_folder()), "a/x.tif", "b/x.tif", "--out", str(tmp_path)]
+    assert isinstance(CliRunner().invoke(commands(), arguments).exception, BadData)

@@ -1,0 +1,284 @@
+"""Maps that people open: valid COGs with legend, mask and lineage, the same after any kill."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import geopandas as gpd
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from rio_cogeo.cogeo import cog_validate
+
+from pipelines.bundle.store import open_bundle
+from pipelines.errors import BadData, SwathError
+from pipelines.inference import predict as module
+from pipelines.inference.memory import parse_size
+from pipelines.inference.predict import Tiling, predict
+from pipelines.inference.raster import of_file, of_scene
+from pipelines.inference.runtime import Runtime
+from pipelines.monitoring.profile import SceneProfile
+from tests.builders import write_scene
+from tests.bundle.trained import BANDS, CLASSES, ROOT, TEMPERATURE, bundle_folder
+
+pytestmark = pytest.mark.slow
+TILING = Tiling(window=64, overlap=16, batch=4, max_memory=4 * 10**9)
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    return open_bundle(bundle_folder())
+
+
+@pytest.fixture(scope="module")
+def runtime(bundle):
+    return Runtime(bundle, threads=1)
+
+
+def dn(height, width, seed=0):
+    """Patches of 8 pixels, so that the map has shapes."""
+    coarse = np.random.default_rng(seed).integers(300, 6000, (3, height // 8 + 1, width // 8 + 1), dtype=np.uint16)
+    return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
+
+
+def scene_raster(folder, bundle, height=300, width=220):
+    mask = np.zeros((height, width), np.uint8)
+    mask[40:80, 30:90], mask[100:110, :] = 1, 2
+    scene = write_scene(folder, dn(height, width), mask=mask, bands=BANDS)
+    return scene, of_scene(scene, folder, bundle.contract), mask
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_maps_are_valid_cogs_with_overviews_legend_and_the_scenes_mask(tmp_path, bundle, runtime):
+    _, raster, mask = scene_raster(tmp_path, bundle, 700, 600)
+    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    for name in ("classes.tif", "confidence.tif"):
+        valid, errors, warnings = cog_validate(tmp_path / "out" / name, strict=True)
+        assert valid, (errors, warnings)
+        with rasterio.open(tmp_path / "out" / name) as made:
+            assert made.crs == raster.crs and made.transform == raster.affine
+            assert made.shape == (700, 600) and made.nodata == 255
+            assert made.overviews(1) == [2]
+            assert np.array_equal(made.read(1) == 255, mask != 0)
+    with rasterio.open(tmp_path / "out" / "classes.tif") as made:
+        assert set(np.unique(made.read(1))) <= {0, 1, 2, 255}
+        assert made.colormap(1)[0] == (0x2F, 0x6F, 0xB0, 255)
+        assert json.loads(made.tags(1)["classes"]) == dict(zip("012", CLASSES, strict=True))
+        counts = np.bincount(made.read(1).ravel(), minlength=3)
+    assert list(mapped.class_pixels.values()) == counts[:3].tolist()
+    assert (counts[:3] > 0).sum() > 1, "the random network shows one class only: the test would see nothing"
+    assert "<Category>forest</Category>" in (tmp_path / "out" / "classes.tif.aux.xml").read_text()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_overviews_show_the_commonest_class_and_the_average_confidence(tmp_path, bundle, runtime):
+    raster = of_scene(write_scene(tmp_path, dn(700, 600), bands=BANDS), tmp_path, bundle.contract)
+    predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    cells = {}
+    for name in ("classes.tif", "confidence.tif"):
+        with (
+            rasterio.open(tmp_path / "out" / name) as full,
+            rasterio.open(tmp_path / "out" / name, overview_level=0) as half,
+        ):
+            fine = full.read(1).reshape(350, 2, 300, 2).transpose(0, 2, 1, 3).reshape(350, 300, 4)
+            cells[name] = fine, half.read(1)
+    fine, half = cells["classes.tif"]
+    counts = np.stack([(fine == k).sum(axis=2) for k in range(3)])
+    assert (np.take_along_axis(counts, half[None].astype(int), 0)[0] == counts.max(axis=0)).all()
+    fine, half = cells["confidence.tif"]
+    assert np.abs(fine.mean(axis=2) - half).max() <= 0.5
+
+
+def test_maps_are_the_calibrated_argmax_of_the_network(tmp_path, bundle, runtime):
+    pixels = dn(64, 64)
+    raster = of_scene(write_scene(tmp_path, pixels, bands=BANDS), tmp_path, bundle.contract)
+    predict(raster, bundle, runtime, tmp_path / "out", Tiling(64, 0, 1, TILING.max_memory))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(bundle.folder / "model.onnx")
+    logits = session.run(None, {"pixels": (pixels * np.float32(1e-4))[None]})[0][0].astype(np.float64) / TEMPERATURE
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=0)
+    with rasterio.open(tmp_path / "out" / "classes.tif") as made:
+        assert (made.read(1) == probabilities.argmax(axis=0)).mean() > 0.999
+    with rasterio.open(tmp_path / "out" / "confidence.tif") as made:
+        assert made.scales == (0.01,)
+        assert np.abs(made.read(1) - 100 * probabilities.max(axis=0)).max() <= 0.51
+
+
+def test_item_links_model_dataset_and_scene(tmp_path, bundle, runtime):
+    scene, raster, _ = scene_raster(tmp_path, bundle)
+    predict(raster, bundle, runtime, tmp_path / "out", TILING, polygons=True)
+    item = pystac.Item.from_file(tmp_path / "out" / "item.json")
+    assert item.id == scene.id and item.datetime == scene.datetime
+    assert np.allclose(item.bbox, scene.bbox, atol=1e-4)
+    assert item.properties["swath:source_sha256"] == scene.image_sha256
+    assert item.properties["swath:model"] == bundle.uri
+    assert item.properties["swath:model_sha256"] == bundle.digest
+    legend = item.assets["classes"].extra_fields["classification:classes"]
+    assert [c["name"] for c in legend] == [*CLASSES, "nodata"]
+    assert set(item.assets) == {"classes", "confidence", "polygons"}
+    assert [link.rel for link in item.links if link.rel == "derived_from"]
+
+
+def test_polygons_are_valid_and_cover_what_the_map_shows(tmp_path, bundle, runtime):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING, polygons=True)
+    shapes = gpd.read_parquet(tmp_path / "out" / "classes.parquet")
+    assert shapes.is_valid.all() and shapes.crs == raster.crs
+    areas = shapes.area.groupby(shapes["class_name"]).sum()
+    for name, pixels in mapped.class_pixels.items():
+        assert areas.get(name, 0.0) == pytest.approx(pixels * 100)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (65, 63)])
+def test_rasters_of_any_size_are_mapped(tmp_path, bundle, runtime, height, width):
+    raster = of_scene(write_scene(tmp_path, dn(height, width), bands=BANDS), tmp_path, bundle.contract)
+    predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    with rasterio.open(tmp_path / "out" / "classes.tif") as made:
+        assert made.shape == (height, width) and (made.read(1) < 3).all()
+
+
+def test_a_scene_without_data_gives_an_empty_map(tmp_path, bundle, runtime):
+    nothing = np.ones((90, 70), np.uint8)
+    raster = of_scene(write_scene(tmp_path, dn(90, 70), mask=nothing, bands=BANDS), tmp_path, bundle.contract)
+    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    assert sum(mapped.class_pixels.values()) == 0
+    with rasterio.open(tmp_path / "out" / "classes.tif") as made:
+        assert (made.read(1) == 255).all()
+
+
+class Counted:
+    """A runtime that counts windows."""
+
+    def __init__(self, runtime):
+        self._runtime, self.windows, self.on_gpu = runtime, 0, runtime.on_gpu
+
+    def __call__(self, pixels):
+        self.windows += len(pixels)
+        return self._runtime(pixels)
+
+    def working_bytes(self, window):
+        return self._runtime.working_bytes(window)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipelines.bundle.store import open_bundle
+from pipelines.inference.predict import Tiling, predict
+from pipelines.inference.raster import of_file
+from pipelines.inference.runtime import Runtime
+
+class Dying(Runtime):
+    windows = 0
+    def __call__(self, pixels):
+        self.windows += len(pixels)
+        if self.windows > 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(pixels)
+
+folder, bundle = Path(sys.argv[1]), open_bundle(sys.argv[2])
+raster = of_file(folder / "in.tif", bundle.contract)
+predict(raster, bundle, Dying(bundle, threads=1), folder / "out", Tiling(64, 16, 4, 4 * 10**9))
+"""
+
+
+def test_a_killed_run_goes_on_from_its_rows_to_the_same_bytes(tmp_path, bundle, runtime):
+    scene, _, _ = scene_raster(tmp_path, bundle)
+    (tmp_path / "in.tif").write_bytes(scene.image_path(tmp_path).read_bytes())
+    raster = of_file(tmp_path / "in.tif", bundle.contract)
+    at_once = Counted(runtime)
+    predict(raster, bundle, at_once, tmp_path / "whole" / "out", TILING)
+
+    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, bundle.folder], cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (tmp_path / "out").exists()
+    rest = Counted(runtime)
+    predict(raster, bundle, rest, tmp_path / "out", TILING)
+    assert 0 < rest.windows < at_once.windows - 4, "it started over"
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
+    assert not list(tmp_path.glob(".out*"))
+
+
+def test_an_observer_sees_every_row_though_the_run_was_interrupted(tmp_path, bundle, runtime, monkeypatch):
+    scene, raster, _ = scene_raster(tmp_path, bundle)
+
+    def profile():
+        return SceneProfile(BANDS, CLASSES, 500, (scene.height, scene.width), scene)
+
+    predict(raster, bundle, runtime, tmp_path / "whole", TILING, recorder=profile())
+    calls = []
+
+    def fails(band, real=module.classified):
+        calls.append(band.rows)
+        if len(calls) == 4:
+            raise SwathError("the disk is full")
+        return real(band)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "classified", fails)
+        with pytest.raises(SwathError, match="disk is full"):
+            predict(raster, bundle, runtime, tmp_path / "out", TILING, recorder=profile())
+    assert not (tmp_path / "out").exists()
+    predict(raster, bundle, runtime, tmp_path / "out", TILING, recorder=profile())
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert (tmp_path / "out" / "profile.bin").stat().st_size > 100
+
+
+def test_rows_finished_with_other_settings_are_not_used(tmp_path, bundle, runtime, monkeypatch):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr(module, "report", lambda *_: 1 // 0)
+        predict(raster, bundle, runtime, tmp_path / "out", Tiling(96, 32, 4, TILING.max_memory))
+    assert (tmp_path / ".out.work" / "journal.json").exists()
+    counted, fresh = Counted(runtime), Counted(runtime)
+    predict(raster, bundle, counted, tmp_path / "out", TILING)
+    predict(raster, bundle, fresh, tmp_path / "fresh", TILING)
+    assert counted.windows == fresh.windows
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_two_processes_do_not_write_one_target(tmp_path, bundle, runtime):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    with module._alone(tmp_path / "out"), pytest.raises(SwathError, match="Another process"):
+        predict(raster, bundle, runtime, tmp_path / "out", TILING)
+
+
+def test_too_little_memory_is_refused_with_the_need(tmp_path, bundle, runtime):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    with pytest.raises(BadData, match=r"needs \d+ MB"):
+        predict(raster, bundle, runtime, tmp_path / "out", Tiling(64, 16, 4, 10**6))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("2GB", 2 * 10**9), ("512 mb", 512 * 10**6), ("1.5GiB", 3 * 2**29), ("100", 100)]
+)
+def test_sizes_are_read(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "2 parsecs", "-1GB", "0"])
+def test_what_is_no_size_is_refused(text):
+    with pytest.raises(BadData, match="no amount of memory"):
+        parse_size(text)
+
+
+def test_windows_that_the_graph_does_not_take_are_refused(runtime):
+    with pytest.raises(BadData, match="multiples of 32"):
+        runtime(np.zeros((1, 3, 40, 64), np.float32))
+
+
+def test_probabilities_do_not_depend_on_the_batch(runtime):
+    pixels = np.random.default_rng(0).uniform(0, 1, (5, 3, 64, 64)).astype(np.float32)
+    together = runtime(pixels)
+    one_by_one = np.concatenate([runtime(pixels[i : i + 1]) for i in range(5)])
+    np.testing.assert_allclose(together, one_by_one, atol=1e-6)
+    np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
