@@ -55,7 +55,7 @@ class SegmentationTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         train = self.settings
-        optimizer = AdamW(self.trained.parameters(), lr=train.lr, weight_decay=train.weight_decay)
+        optimizer = AdamW(self.trained.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = OneCycleLR(optimizer, max_lr=train.lr, total_steps=max(steps, 2), pct_start=0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
