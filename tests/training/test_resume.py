@@ -35,16 +35,15 @@ def kill_after(process: subprocess.Popen, epoch: int, progress: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_twice_gives_the_bytes_of_one_that_never_was(tmp_path):
+def test_a_killed_training_gives_the_bytes_of_one_that_never_was(tmp_path):
     # FPN has dropout, so chance enters by batch order, augmentation and network alike
-    settings = {"epochs": 5, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}}
+    settings = {"epochs": 4, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}}
     whole, broken = (make_workspace(tmp_path / name, train=12, val=4, **settings) for name in ("whole", "broken"))
     assert start(whole, tmp_path / "home").wait() == 0
-    for epoch in (2, 4):
-        process = start(broken, tmp_path / "home")
-        kill_after(process, epoch, broken / "progress.json")
-        assert process.returncode == -signal.SIGKILL
-        assert not (broken / "data" / "train").exists()
+    process = start(broken, tmp_path / "home")
+    kill_after(process, 2, broken / "progress.json")
+    assert process.returncode == -signal.SIGKILL
+    assert not (broken / "data" / "train").exists()
     [left] = (tmp_path / "home" / "training").iterdir()
     began = read_json(left / "run.json")["run_id"]
     assert start(broken, tmp_path / "home").wait() == 0
@@ -55,6 +54,6 @@ def test_a_training_that_is_killed_twice_gives_the_bytes_of_one_that_never_was(t
     runs = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
     assert sorted(run.info.status for run in runs) == ["FINISHED", "FINISHED"]
     steps = [m.step for m in client.get_metric_history(began, "val_loss")]
-    assert set(steps) == {1, 2, 3, 4, 5}
+    assert set(steps) == {1, 2, 3, 4}
     assert steps.count(1) == 1  # it went on, rather than from the start
     assert not any((tmp_path / "home" / "training").iterdir())
