@@ -22,9 +22,7 @@ def open_scene(scene: Scene, catalog: Path, bands: Sequence[str]) -> RasterSourc
     """The pixels of a scene of the catalog in the order of ``bands``. Raises ``BadData`` if it lacks one."""
     names = [band.name for band in scene.bands]
     if missing := [band for band in bands if band not in names]:
-        raise BadData(
-            f"Scene {scene.id} lacks the bands {', '.join(missing)} of the model; train a new one."
-        )
+        raise BadData(f"Scene {scene.id} lacks the bands {', '.join(missing)} of the model; train a new one.")
     chosen = [names.index(band) for band in bands]
     return Raster(
         id=scene.id,

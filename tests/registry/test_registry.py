@@ -1,0 +1,300 @@
+"""The whole way of models through a real MLflow store: two networks, one poor and one good, on the same ground."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import mlflow
+import pytest
+import torch
+import yaml
+from mlflow.tracking import MlflowClient
+from typer.testing import CliRunner
+
+from pipelines.bundle.contract import read_contract
+from pipelines.bundle.export import load_pt2
+from pipelines.bundle.store import open_bundle
+from pipelines.cli.main import commands
+from pipelines.config import Params
+from pipelines.errors import BadData
+from pipelines.evaluation.evaluate import evaluate
+from pipelines.evaluation.score import read_blocks
+from pipelines.evaluation.tracking import store
+from pipelines.files import read_json, sha256
+from pipelines.registry import aliases
+from pipelines.registry.aliases import CHALLENGER, CHAMPION, Promotion, holder, promote
+from pipelines.registry.decision import Decision
+from pipelines.registry.gate import contract_differences, gate, seen_blocks
+from pipelines.registry.register import package, register
+from pipelines.registry.rollback import rollback
+from tests.evaluation.parcels import Workspace, write_trained, write_workspace
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Entrant:
+    workspace: Workspace
+    run: str
+
+    @property
+    def score(self) -> float:
+        return read_json(self.workspace.data / "metrics.json")["miou"]["value"]
+
+
+@dataclass(frozen=True)
+class World:
+    poor: Entrant
+    good: Entrant
+    home: Path
+    client: MlflowClient
+
+    def artifacts(self, entrant: Entrant) -> Path:
+        return Path(self.client.get_run(entrant.run).info.artifact_uri.removeprefix("file://"))
+
+
+@dataclass(frozen=True)
+class Model:
+    """A registered model of its own, so that tests do not meet."""
+
+    name: str
+    client: MlflowClient
+
+    def enter(self, entrant: Entrant) -> str:
+        return register(entrant.workspace.folder, self.params(entrant), entrant.run).version
+
+    def judge(self, entrant: Entrant) -> Decision:
+        return gate(entrant.workspace.folder, entrant.workspace.catalog, self.params(entrant))
+
+    def promote(self, **options: str) -> Promotion:
+        return promote(self.client, self.name, **options)
+
+    def tags(self, version: str) -> dict[str, str]:
+        return self.client.get_model_version(self.name, version).tags
+
+    @property
+    def champion(self) -> str | None:
+        found = holder(self.client, self.name, CHAMPION)
+        return str(found.version) if found else None
+
+    def params(self, entrant: Entrant) -> Params:
+        return entrant.workspace.params.model_copy(update={"project": self.name})
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory) -> Iterator[World]:
+    """Two packaged workspaces that differ in the network alone, in a store that nobody has made before."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWATH_HOME", str(home))
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        (home / "land").mkdir()
+        good = write_workspace(home / "land")
+        poor = Workspace(home / "poor", good.catalog, good.params)
+        shutil.copytree(good.folder, poor.folder)
+        with store() as client:
+            entrants = [pack(poor, steps=25), pack(good, steps=60)]
+            yield World(*entrants, home, client)
+
+
+def pack(workspace: Workspace, steps: int) -> Entrant:
+    write_trained(workspace, steps)
+    evaluate(workspace.folder, workspace.catalog, workspace.params)
+    return Entrant(workspace, package(workspace.folder, workspace.params).run_id)
+
+
+@pytest.fixture
+def model(world, request) -> Model:
+    return Model(re.sub("[^a-z]+", "-", request.node.name)[:60], world.client)
+
+
+def test_packaging_again_finds_the_run_and_registering_again_the_version(world, model):
+    again = package(world.good.workspace.folder, world.good.workspace.params)
+    assert (again.run_id, again.reused) == (world.good.run, True)
+    assert again.digest == sha256(world.good.workspace.data / "bundle" / "bundle.json")
+    assert [model.enter(world.good), model.enter(world.good)] == ["1", "1"]
+    tags = model.tags("1")
+    assert tags[aliases.BUNDLE_DIGEST] == again.digest
+    assert float(tags["swath.miou.value"]) == pytest.approx(world.good.score, abs=1e-4)
+
+
+def test_the_whole_way_of_two_models(world, model):
+    # A first champion beats the baseline.
+    assert model.enter(world.poor) == "1"
+    decision = model.judge(world.poor)
+    assert (decision.verdict, decision.evidence.opponent, decision.champion) == ("promote", "baseline", None)
+    done = model.promote(approver="kim")
+    assert (done.champion, done.former, done.changed) == ("1", None, True)
+    assert model.tags("1")[aliases.APPROVER] == "kim"
+    assert not model.promote().changed
+    assert model.judge(world.poor).verdict == "unchanged"
+
+    # A clearly better challenger wins, on the blocks of the same test.
+    assert model.enter(world.good) == "2"
+    decision = model.judge(world.good)
+    assert decision.verdict == "promote", decision.reasons
+    evidence = decision.evidence
+    assert (evidence.opponent, evidence.seen) == ("champion", 0)
+    assert [evidence.miou, evidence.opponent_miou] == pytest.approx([world.good.score, world.poor.score], abs=1e-6)
+    assert 0 < evidence.gain.low <= evidence.gain.value == pytest.approx(world.good.score - world.poor.score, abs=1e-5)
+    assert evidence.slowdown > 0
+    done = model.promote()
+    assert (done.champion, done.former, model.champion) == ("2", "1", "2")
+
+    # The decision can be read from the version, and whole from its run.
+    tags = model.tags("2")
+    assert (tags[aliases.DECISION], tags[aliases.AGAINST], tags[aliases.FORMER]) == ("promote", "1", "1")
+    assert "beats the champion" in tags[aliases.REASONS]
+    record = Path(mlflow.artifacts.download_artifacts(tags[aliases.RECORD]))
+    assert Decision.model_validate(read_json(record)) == decision
+
+    # The one before is no better than the champion, so it is refused, and promoting changes nothing.
+    assert model.enter(world.poor) == "1"
+    decision = model.judge(world.poor)
+    assert (decision.verdict, decision.challenger, decision.champion) == ("refuse", "1", "2")
+    assert "does not beat the champion" in decision.reasons[0]
+    done = model.promote()
+    assert (done.changed, model.champion) == (False, "2")
+    assert "was refused" in done.reason
+
+    # Rolling back restores the former champion, says why, and keeps the gate from undoing it.
+    done = rollback(model.name, "wrong along the coast")
+    assert (done.champion, done.former, model.champion) == ("1", "2", "1")
+    assert model.tags("1")[aliases.RESTORED_WHY] == "wrong along the coast"
+    assert not rollback(model.name, "wrong along the coast", "1").changed
+    model.enter(world.good)
+    decision = model.judge(world.good)
+    assert decision.verdict == "refuse"
+    assert "wrong along the coast" in decision.reasons[0]
+    with pytest.raises(BadData, match="no former champion"):
+        rollback(model.name, "again")
+
+    # A person may overrule both.
+    done = model.promote(override="the coast was mapped anew")
+    assert (done.changed, model.champion) == (True, "2")
+    assert aliases.WITHDRAWN not in model.tags("2")
+
+
+def test_mlflow_alone_loads_the_challenger_and_it_answers_like_the_bundle(world, model, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    model.enter(world.good)
+    loaded = mlflow.pytorch.load_model(f"models:/{model.name}@{CHALLENGER}")
+    folder = open_bundle(f"models:/{model.name}@{CHALLENGER}").folder
+    pixels = torch.rand(1, 2, 64, 32) * 0.2  # another batch and other sides than the example's
+    with torch.no_grad():
+        assert torch.allclose(loaded(pixels), load_pt2(folder / "model.pt2")(pixels), atol=1e-4)
+
+
+def test_a_champion_without_scores_on_this_test_is_scored_from_its_bundle(world, model):
+    model.enter(world.poor)
+    model.judge(world.poor)
+    model.promote()
+    kept = world.artifacts(world.poor) / "scores"
+    (scores,) = kept.iterdir()
+    before = read_blocks(scores)
+    shutil.rmtree(kept)
+    model.enter(world.good)
+    evidence = model.judge(world.good).evidence
+    assert evidence.opponent_miou == pytest.approx(world.poor.score, abs=2e-3)
+    after = read_blocks(scores)
+    assert after[["block_id", "scene_id"]].equals(before[["block_id", "scene_id"]])
+
+
+def test_a_first_model_that_does_not_beat_the_baseline_is_refused(world, model, tmp_path):
+    template = world.poor.workspace
+    workspace = Workspace(tmp_path / "ws", template.catalog, template.params)
+    shutil.copytree(template.folder, workspace.folder)
+    entrant = pack(workspace, steps=0)
+    model.enter(entrant)
+    decision = model.judge(entrant)
+    assert decision.verdict == "refuse"
+    assert any("does not beat the baseline" in reason for reason in decision.reasons)
+    assert not model.promote().changed
+    assert model.champion is None
+
+
+def test_a_verdict_against_another_champion_than_todays_does_not_promote(world, model):
+    model.enter(world.poor)
+    model.judge(world.poor)
+    model.enter(world.good)
+    model.judge(world.good)
+    world.client.set_registered_model_alias(model.name, CHAMPION, "1")  # somebody was faster
+    done = model.promote()
+    assert (done.changed, model.champion) == (False, "1")
+    assert "run `swath model gate` again" in done.reason
+
+
+def test_only_versions_that_were_champion_and_still_load_come_back(world, model):
+    for entrant in (world.poor, world.good):
+        model.enter(entrant)
+        model.judge(entrant)
+        if entrant is world.poor:
+            model.promote()
+    with pytest.raises(BadData, match="never champion"):
+        rollback(model.name, "because", "2")
+    with pytest.raises(BadData, match="has no version 9; it has 1, 2"):
+        rollback(model.name, "because", "9")
+    model.promote()
+    graph = world.artifacts(world.poor) / "bundle" / "model.onnx"
+    whole = graph.read_bytes()
+    shutil.rmtree(world.home / "bundles")  # what this machine keeps of bundles
+    graph.write_bytes(whole[:100])
+    try:
+        with pytest.raises(BadData, match=r"model\.onnx"):
+            rollback(model.name, "because", "1")
+    finally:
+        graph.write_bytes(whole)
+    assert model.champion == "2"
+    assert aliases.WITHDRAWN not in model.tags("2")
+    assert rollback(model.name, "because", "1").changed
+
+
+def test_ground_that_the_champion_was_trained_on_is_named(world, tmp_path):
+    current = world.good.workspace.data / "blocks.parquet"
+    blocks = gpd.read_parquet(current)
+    tests = sorted(blocks.loc[blocks["split"] == "test", "block_id"])
+    assert seen_blocks(current, current) == set()
+    blocks.loc[blocks["block_id"] == tests[0], "split"] = "train"
+    blocks.loc[blocks["block_id"] == tests[1], "split"] = "val"
+    blocks.to_parquet(tmp_path / "blocks.parquet")
+    assert seen_blocks(tmp_path / "blocks.parquet", current) == set(tests[:2])
+
+
+def test_contracts_of_other_bands_or_classes_are_told_apart(world):
+    contract = read_contract(world.good.workspace.data / "bundle")
+    assert contract_differences(contract, contract) == ()
+    other = contract.model_copy(update={"bands": contract.bands[:1], "classes": contract.classes[::-1]})
+    sentences = contract_differences(other, contract)
+    assert len(sentences) == 2
+    assert "B02" in sentences[0]
+
+
+def test_the_commands_say_what_airflow_waits_for(world, monkeypatch, tmp_path):
+    runner, app, workspace = CliRunner(), commands(), world.good.workspace
+    (workspace.folder / "params.yaml").write_text(yaml.safe_dump(workspace.params.model_dump(mode="json")))
+    monkeypatch.setenv("SWATH_CATALOG", str(tmp_path))
+    (tmp_path / "sample").symlink_to(workspace.catalog)
+    monkeypatch.chdir(workspace.folder)
+
+    def swath(*words: str) -> dict[str, Any]:
+        result = runner.invoke(app, ["model", *words], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return json.loads(result.stdout.splitlines()[-1])
+
+    assert swath("package")["run_id"] == world.good.run
+    assert swath("register")["version"] == "1"
+    verdict = swath("gate")
+    assert (verdict["project"], verdict["verdict"], verdict["approval"]) == ("sample", "promote", False)
+    assert swath("promote", "--approver", "kim")["changed"] is True
+    again = swath("promote")
+    assert (again["changed"], again["version"]) == (False, "1")
+    (row,) = swath("list")["versions"]
+    assert row["aliases"] == [CHAMPION, CHALLENGER]
+    assert (row["verdict"], float(row["miou"])) == ("promote", pytest.approx(world.good.score, abs=1e-4))
