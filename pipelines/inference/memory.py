@@ -41,11 +41,11 @@ def share(
 ) -> Share:
     """Divide ``budget`` bytes between this process as it stands, GDAL's cache, the network and the kernel.
 
-    ``block_row`` is the size of one row of the raster's blocks, decoded; two in the cache avoid decoding any twice.
+    ``block_row`` is the size of one row of the raster's blocks, decoded; with three in the cache none is decoded twice.
     The batch shrinks to what fits. Raises ``BadData`` naming the need if not even one window at a time does.
     """
     here = psutil.Process().memory_info().rss
-    cache = max(_LEAST_CACHE, min(2 * block_row, budget // 4))
+    cache = max(_LEAST_CACHE, min(3 * block_row, budget // 4))
     left = budget - here - cache
 
     def need(count: int) -> int:

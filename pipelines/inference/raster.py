@@ -39,7 +39,7 @@ class Raster:
     indexes: tuple[int, ...]  # GDAL's, from 1
     scale: tuple[float, ...]
     offset: tuple[float, ...]
-    nodata: float | None  # that the image does not declare itself
+    nodata: float | None  # a pixel with this value in all bands has no data
     crs: str
     transform: tuple[float, ...]
     width: int
@@ -66,6 +66,9 @@ class RasterSource:
         self._offset = np.array(raster.offset, np.float32)[:, None, None]
         self._image = rasterio.open(raster.image)
         self._mask = rasterio.open(raster.mask) if raster.mask else None
+        self._has_own_mask = any(
+            MaskFlags.per_dataset in flags or MaskFlags.alpha in flags for flags in self._image.mask_flag_enums
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -116,10 +119,13 @@ class RasterSource:
         return physical, mask
 
     def _own_mask(self, pixels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
-        valid = self._image.dataset_mask(window=window) != 0
+        # GDAL's own mask of a nodata value would decode every block again.
+        missing = np.zeros(pixels.shape[1:], bool)
         if self._raster.nodata is not None:
-            valid &= (pixels != self._raster.nodata).any(axis=0)
-        return np.where(valid, np.uint8(0), _NODATA)
+            missing |= (pixels == self._raster.nodata).all(axis=0)
+        if self._has_own_mask:
+            missing |= self._image.dataset_mask(window=window) == 0
+        return np.where(missing, _NODATA, np.uint8(0))
 
 
 def of_scene(scene: Scene, catalog: Path, contract: Contract) -> Raster:
@@ -170,7 +176,9 @@ def of_file(path: Path, contract: Contract) -> Raster:
         tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
         if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
             tagged = [(band.scale, band.offset) for band in contract.bands]
-        silent = all(MaskFlags.all_valid in image.mask_flag_enums[i - 1] for i in indexes)
+        nodata = image.nodata
+        if nodata is None and all(MaskFlags.all_valid in flags for flags in image.mask_flag_enums):
+            nodata = None if contract.nodata == "nan" else contract.nodata
         raster = Raster(
             id=path.name.removesuffix("".join(path.suffixes[-1:])),
             image=path,
@@ -178,7 +186,7 @@ def of_file(path: Path, contract: Contract) -> Raster:
             indexes=indexes,
             scale=tuple(scale for scale, _ in tagged),
             offset=tuple(offset for _, offset in tagged),
-            nodata=float(contract.nodata) if silent and contract.nodata not in (None, "nan") else None,
+            nodata=nodata,
             crs=image.crs.to_string(),
             transform=tuple(image.transform)[:6],
             width=image.width,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.enums import ColorInterp
 
 from pipelines.bundle.contract import Contract
 from pipelines.config.params import LabelClass, Model
@@ -118,7 +119,7 @@ def test_nodata_declared_or_of_the_contract_is_masked(tmp_path, contract, declar
 
 def test_values_that_are_not_finite_are_masked(tmp_path, contract):
     values = (dn() * 1e-4).astype(np.float32)
-    values[1, 5, 5] = np.nan
+    values[1, 5, 5] = np.nan  # in one band
     _, mask = whole(of_file(write(tmp_path / "a.tif", values), contract))
     assert mask[5, 5] == MaskBit.NODATA and (mask != 0).sum() == 1
 
@@ -191,3 +192,13 @@ def test_scenes_that_break_the_contract_are_refused(tmp_path, contract):
         of_scene(write_scene(tmp_path, dn(), bands=NAMES, pixel=30.0), tmp_path, contract)
     with pytest.raises(BadData, match="training saw"):
         of_scene(write_scene(tmp_path, dn(), bands=NAMES, scale=1.0), tmp_path, contract)
+
+
+def test_the_mask_of_an_alpha_band_is_kept(tmp_path, contract):
+    alpha = np.full((1, 40, 50), 65535, np.uint16)
+    alpha[0, 7:9, 7:9] = 0
+    path = write(tmp_path / "a.tif", np.concatenate([dn(), alpha]), names=None)
+    with rasterio.open(path, "r+") as out:
+        out.colorinterp = (*[ColorInterp.gray] * 3, ColorInterp.alpha)
+    _, mask = whole(of_file(path, contract))
+    assert (mask[7:9, 7:9] == MaskBit.NODATA).all() and (mask != 0).sum() == 4

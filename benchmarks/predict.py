@@ -1,0 +1,147 @@
+"""Prediction: end to end against the bare network, and peak memory against the raster's height.
+
+    python -m benchmarks.predict [--side 2048] [--heights 4000,12000] [--width 512] [--encoder resnet18]
+
+The network has random weights: what it answers does not change how long it takes. Each memory figure is the peak
+resident size of a fresh process. Prints one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+
+BANDS = ("B02", "B03", "B04", "B08", "B11", "B12")
+WINDOW, OVERLAP, BATCH = 256, 64, 8
+BUDGET = 2 * 10**9
+
+
+def make_bundle(folder: Path, encoder: str) -> None:
+    """A bundle around a Unet with random weights and six classes."""
+    from pipelines.bundle.contract import Contract, checksums, write_contract
+    from pipelines.bundle.export import export
+    from pipelines.config.params import LabelClass, Model
+    from pipelines.dataset.statistics import BandStatistics, Statistics
+    from pipelines.lineage.revision import Revision
+    from pipelines.scenes.scene import Band
+    from pipelines.training.checkpoint import Normalized
+    from pipelines.training.network import build
+
+    spread = {"mean": 0.2, "std": 0.1, "minimum": 0.0, "maximum": 1.0, "p01": 0.0, "p99": 0.6}
+    statistics = Statistics(
+        bands=tuple(BandStatistics(name=name, units="reflectance", **spread) for name in BANDS),
+        class_pixels={},
+        chips=1,
+    )
+    model = Model(library="smp", name="Unet", encoder=encoder)
+    classes = tuple(LabelClass(name=f"class {i}", value=i, color=f"#{40 * i:02x}8060") for i in range(6))
+    folder.mkdir()
+    held = export(Normalized(build(model, len(BANDS), len(classes)), statistics), len(BANDS), folder)
+    contract = Contract(
+        project="benchmark",
+        task="segmentation",
+        model=model,
+        bands=tuple(Band(name=name, units="reflectance", scale=1e-4, offset=0.0) for name in BANDS),
+        dtype="uint16",
+        nodata=0,
+        statistics=statistics,
+        resolution=(10.0, 10.0),
+        classes=classes,
+        temperature=1.0,
+        window=WINDOW,
+        overlap=OVERLAP,
+        batch=BATCH,
+        activation_bytes=held,
+        metrics={},
+        revision=Revision(commit=None, dataset=None),
+        files=checksums(folder),
+    )
+    write_contract(folder, contract)
+
+
+def make_raster(path: Path, height: int, width: int) -> None:
+    """A tiled, compressed GeoTIFF of smooth noise with the six bands, written by rows."""
+    random = np.random.default_rng(0)
+    grid = {"crs": "EPSG:32721", "transform": Affine(10, 0, 500_000, 0, -10, 9_000_000), "nodata": 0}
+    grid |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "predictor": 2}
+    shape = {"height": height, "width": width, "count": len(BANDS), "dtype": "uint16"}
+    with rasterio.open(path, "w", driver="GTiff", **shape, **grid) as out:
+        out.descriptions = BANDS
+        for top in range(0, height, 512):
+            rows = min(512, height - top)
+            coarse = random.integers(400, 5000, (len(BANDS), rows // 16 + 1, width // 16 + 1), dtype=np.uint16)
+            pixels = coarse.repeat(16, axis=1).repeat(16, axis=2)[:, :rows, :width]
+            noise = random.integers(0, 60, pixels.shape, dtype=np.uint16)
+            out.write(pixels + noise, window=rasterio.windows.Window(0, top, width, rows))
+
+
+def run_once(bundle: Path, raster: Path, out: Path) -> dict[str, float]:
+    """Predict, then run the bare network on as many windows in the same batches; in this process."""
+    from pipelines.bundle.store import open_bundle
+    from pipelines.inference.predict import Tiling, predict
+    from pipelines.inference.raster import of_file
+    from pipelines.inference.runtime import Runtime
+    from pipelines.inference.windows import Axis
+
+    opened = open_bundle(bundle)
+    runtime = Runtime(opened)
+    image = of_file(raster, opened.contract)
+    runtime(np.zeros((1, len(BANDS), WINDOW, WINDOW), np.float32))  # first use sets memory up
+    down, across = (len(Axis(side, WINDOW, OVERLAP).starts) for side in (image.height, image.width))
+    batches = down * [min(BATCH, across - i) for i in range(0, across, BATCH)]
+    pixels = np.random.default_rng(0).uniform(0, 0.5, (BATCH, len(BANDS), WINDOW, WINDOW)).astype(np.float32)
+
+    def bare() -> float:
+        began = time.perf_counter()
+        for size in batches[: len(batches) // 2]:
+            runtime(pixels[:size])
+        return (time.perf_counter() - began) * len(batches) / max(len(batches) // 2, 1)
+
+    before = bare()
+    began = time.perf_counter()
+    predict(image, opened, runtime, out, Tiling(WINDOW, OVERLAP, BATCH, BUDGET))
+    seconds = time.perf_counter() - began
+    network = (before + bare()) / 2  # half of the windows on either side, so that a busy machine slows both alike
+    return {"windows": down * across, "seconds": seconds, "network": network, "ratio": seconds / network}
+
+
+def peak(bundle: Path, raster: Path, out: Path) -> float:
+    """Peak resident megabytes of `swath predict` in a process of its own."""
+    command = [sys.executable, "-m", "pipelines", "predict", str(bundle), str(raster), "--out", str(out)]
+    program = f"import resource, subprocess; subprocess.run({command!r}, check=True, capture_output=True); "
+    program += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    return int(said) * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("--side", type=int, default=2048, help="pixels of the square raster that is timed")
+    asked.add_argument("--heights", default="4000,12000", help="of the rasters whose memory is measured")
+    asked.add_argument("--width", type=int, default=512)
+    asked.add_argument("--encoder", default="resnet18")
+    given = asked.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        make_bundle(folder / "bundle", given.encoder)
+        make_raster(folder / "square.tif", given.side, given.side)
+        figures: dict[str, object] = {"speed": run_once(folder / "bundle", folder / "square.tif", folder / "square")}
+        peaks = {}
+        for height in map(int, given.heights.split(",")):
+            make_raster(folder / "tall.tif", height, given.width)
+            peaks[height] = round(peak(folder / "bundle", folder / "tall.tif", folder / "maps"))
+        figures["peak_megabytes"] = peaks
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
