@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-import psutil
-
 from pipelines.errors import BadData
 from pipelines.inference.stitch import memory_need
 
@@ -16,6 +14,10 @@ _LEAST_CACHE = 16 * 10**6
 
 
 class Worker(Protocol):
+    @property
+    def resident_bytes(self) -> int:
+        """Memory of the process when the network was loaded and had not run: what all else comes on top of."""
+
     def working_bytes(self, window: int) -> int: ...
 
 
@@ -39,12 +41,12 @@ def parse_size(text: str) -> int:
 def share(
     budget: int, worker: Worker, *, bands: int, width: int, classes: int, window: int, batch: int, block_row: int
 ) -> Share:
-    """Divide ``budget`` bytes between this process as it stands, GDAL's cache, the network and the kernel.
+    """Divide ``budget`` bytes between the program, GDAL's cache, the network and the kernel.
 
     ``block_row`` is the size of one row of the raster's blocks, decoded; with three in the cache none is decoded twice.
     The batch shrinks to what fits. Raises ``BadData`` naming the need if not even one window at a time does.
     """
-    here = psutil.Process().memory_info().rss
+    here = worker.resident_bytes
     cache = max(_LEAST_CACHE, min(3 * block_row, budget // 4))
     left = budget - here - cache
 

@@ -165,6 +165,10 @@ class Counted:
         self.windows += len(pixels)
         return self._runtime(pixels)
 
+    @property
+    def resident_bytes(self):
+        return self._runtime.resident_bytes
+
     def working_bytes(self, window):
         return self._runtime.working_bytes(window)
 
