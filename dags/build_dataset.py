@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG
 
 from plugins import assets
@@ -24,7 +26,7 @@ of training changed. **A stage runs the code of its own commit: who can push to 
     **DAG_ARGS,
 ) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"])
-    at = {"revision": revision_of("resolve_revision")}
+    at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
 
     snapshot = DvcStageOperator(task_id="snapshot", stage="snapshot", **at)
     split = DvcStageOperator(task_id="split_and_certify", stage="split", after=["snapshot"], **at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
 
 from plugins import assets
@@ -25,7 +27,7 @@ most once per cooldown. The report is linked from the Swath page.
     **DAG_ARGS,
 ) as dag:
     profile = SwathOperator(task_id="profile", command=["drift", "profile", "--run={run}"])
-    at = {"revision": revision_of("profile")}
+    at: dict[str, Any] = {"revision": revision_of("profile")}
     compare = SwathOperator(task_id="compare", command=["drift", "compare", "--run={run}"], **at)
     report = SwathOperator(task_id="report", command=["drift", "report", "--run={run}"], **at)
     decide = SwathOperator(task_id="decide", command=["drift", "decide", "--run={run}"], emits=assets.retrain, **at)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import DAG
 
 from plugins import assets
@@ -37,7 +39,7 @@ written on the model version either way. With `gate.approval: true` a person has
     **DAG_ARGS,
 ) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"], released=True)
-    at = {"revision": revision_of("resolve_revision")}
+    at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
 
     train = DvcStageOperator(task_id="train", stage="train", pool="gpu", queue="gpu", **at)
     evaluate = DvcStageOperator(task_id="evaluate", stage="evaluate", after=["train"], pool="gpu", queue="gpu", **at)

@@ -38,6 +38,8 @@ class Services(BaseModel):
     mlflow: str
     user: str
     password: str
+    booted: float  # a session's number means nothing after a reboot
+    sessions: tuple[int, ...] = ()  # of the services' processes
 
 
 def start(checkout: Path, tell: Callable[[str], None]) -> Services:
@@ -54,17 +56,16 @@ def start(checkout: Path, tell: Callable[[str], None]) -> Services:
         airflow=f"http://127.0.0.1:{_free_port('SWATH_AIRFLOW_PORT', 8080)}",
         mlflow=f"http://127.0.0.1:{_free_port('SWATH_MLFLOW_PORT', 5000)}",
         user="admin",
+        booted=psutil.boot_time(),
         password=_kept_secret(home, "password"),
     )
     write_json(_record(), services.model_dump())
     env = environment(checkout, services)
     try:
-        _start_mlflow(home, services, env, tell)
-        _start_airflow(home, services, env, tell)
+        return _start_airflow(home, _start_mlflow(home, services, env, tell), env, tell)
     except BaseException:
         stop()
         raise
-    return services
 
 
 def running() -> Services | None:
@@ -79,13 +80,13 @@ def stop() -> int:
     """Stop every process of the embedded system of this ``SWATH_HOME``; returns how many there were."""
     if not _record().exists():
         return 0
-    instance = Services.model_validate(read_json(_record())).instance
-    ours = _processes(instance)
+    services = Services.model_validate(read_json(_record()))
+    ours = _processes(services)
     for send in (signal.SIGTERM, signal.SIGKILL):
-        for process in _processes(instance):
+        for process in _processes(services):
             _signal(process, send)
         deadline = time.monotonic() + 15
-        while _processes(instance) and time.monotonic() < deadline:
+        while _processes(services) and time.monotonic() < deadline:
             time.sleep(0.2)
     _record().unlink(missing_ok=True)
     return len(ours)
@@ -135,34 +136,52 @@ def environment(checkout: Path, services: Services) -> dict[str, str]:
     }
 
 
-def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> None:
+def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
     (home / "mlflow").mkdir(parents=True, exist_ok=True)
     store = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
     port = services.mlflow.rsplit(":", 1)[1]
     tell("MLflow starts")
     artifacts = ["--serve-artifacts", "--artifacts-destination", str(home / "mlflow" / "artifacts")]
     place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
+    server = _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
+    return _remember(services, server)
 
 
-def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> None:
+def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
     tell("Airflow's database is made ready")
     (home / "airflow").mkdir(parents=True, exist_ok=True)
     write_json(home / "airflow" / "passwords.json", {services.user: services.password})
     (home / "airflow" / "passwords.json").chmod(0o600)
-    migrated = _spawn("airflow-migrate", ["-m", "airflow", "db", "migrate"], env).wait()
-    if migrated != 0:
-        raise SwathError(f"Airflow's database could not be made ready; read {_log('airflow-migrate')}.")
+    _finish("airflow-migrate", ["db", "migrate"], env)
     tell("Airflow starts")
-    parts = ("api-server", "scheduler", "dag-processor", "triggerer")
-    started = {part: _spawn(part, ["-m", "airflow", part], env) for part in parts}
-    pools = [("gpu", "1", "Training"), ("io", "4", "Fetching")]
+    started = {}
+    for part in ("api-server", "scheduler", "dag-processor", "triggerer"):
+        started[part] = _spawn(part, ["-m", "airflow", part], env)
+        services = _remember(services, started[part])
+    _finish("pools", ["pools", "import", str(_pools(home))], env)
     _wait_for(f"{services.airflow}/api/v2/monitor/health", started, "api-server")
-    for name, slots, what in pools:
-        made = _spawn("pools", ["-m", "airflow", "pools", "set", name, slots, what], env).wait()
-        if made != 0:
-            raise SwathError(f"The Airflow pool {name!r} could not be made; read {_log('pools')}.")
     _wait_for(f"{services.mlflow}/health", started, "mlflow")
+    return services
+
+
+def _remember(services: Services, process: subprocess.Popen[bytes]) -> Services:
+    known = services.model_copy(update={"sessions": (*services.sessions, process.pid)})
+    write_json(_record(), known.model_dump())
+    return known
+
+
+def _pools(home: Path) -> Path:
+    pools = {
+        "gpu": {"slots": 1, "description": "Training", "include_deferred": False},
+        "io": {"slots": 4, "description": "Fetching", "include_deferred": False},
+    }
+    write_json(home / "airflow" / "pools.json", pools)
+    return home / "airflow" / "pools.json"
+
+
+def _finish(name: str, arguments: list[str], env: dict[str, str]) -> None:
+    if _spawn(name, ["-m", "airflow", *arguments], env).wait() != 0:
+        raise SwathError(f"airflow {' '.join(arguments)} failed; read {_log(name)}.")
 
 
 def _spawn(name: str, arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -198,15 +217,20 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _processes(instance: str) -> list[psutil.Process]:
+def _processes(services: Services) -> list[psutil.Process]:
+    """By session, which Airflow's servers keep though they overwrite their environment with a title, or by the
+    environment, which tasks keep though they start sessions of their own."""
+    sessions = services.sessions if services.booted == psutil.boot_time() else ()
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(INSTANCE) == instance and process.status() != psutil.STATUS_ZOMBIE:
+            if process.status() == psutil.STATUS_ZOMBIE or process.pid == os.getpid():
+                continue
+            if os.getsid(process.pid) in sessions or process.environ().get(INSTANCE) == services.instance:
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+        except (psutil.NoSuchProcess, psutil.AccessDenied, ProcessLookupError, PermissionError):
             continue
-    return [process for process in found if process.pid != os.getpid()]
+    return found
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
