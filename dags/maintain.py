@@ -23,10 +23,14 @@ with DAG(
     **DAG_ARGS,
 ) as dag:
     orphans = SwathOperator(task_id="orphans", command=["maintain", "--days={{ params.days }}"])
+    # Airflow hides its database from tasks; where the installation names it for this purpose, history is pruned.
     metadata = BashOperator(
         task_id="metadata",
-        bash_command="airflow db clean --yes --skip-archive --clean-before-timestamp "
-        "\"$(date --utc --date='{{ params.days }} days ago' --iso-8601=seconds)\"",
+        bash_command="""
+            test -n "$SWATH_AIRFLOW_DB" || { echo 'SWATH_AIRFLOW_DB is unset: history is kept.'; exit 99; }
+            AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="$SWATH_AIRFLOW_DB" airflow db clean --yes --skip-archive \\
+                --clean-before-timestamp "$(date --utc --date='{{ params.days }} days ago' --iso-8601=seconds)"
+        """,
         execution_timeout=timedelta(minutes=30),
     )
     orphans >> metadata
