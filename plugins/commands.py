@@ -58,7 +58,9 @@ class SwathOperator(BaseOperator):
         emits: Asset | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(outlets=[emits] if emits else None, **kwargs)
+        if emits is not None:  # Airflow hands `outlets` to the copies of a mapped task itself
+            kwargs["outlets"] = [emits]
+        super().__init__(**kwargs)
         self.lock = [
             f"{{{{ (ti.xcom_pull(task_ids='{task}') or {{}}).get('lock', {{}}) | tojson }}}}" for task in after
         ]

@@ -140,7 +140,13 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
 @group.command()
 def publish(run: Run) -> None:
     """List the maps of the run in the catalog of predictions."""
+    from pipelines.bundle.store import champion
     from pipelines.inference.plan import publish as publish_maps
 
     params = load_params()
+    if champion(params.project) is None:
+        emit(
+            {"changed": False, "mapped": 0, "failed": 0, "total": 0, "reason": f"{params.project} has no champion yet"}
+        )
+        return
     emit(publish_maps(settings().predictions / params.project, params.project, run))
