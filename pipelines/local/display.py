@@ -19,6 +19,7 @@ _SIGNS = {
     "running": "[yellow]running[/]",
     "skipped": "[dim]unchanged[/]",
 }
+_NOTE_EVERY = 10  # seconds between two notes of running tasks where there is no live table
 _OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
 
 
@@ -27,7 +28,7 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._started = time.monotonic()
+        self._started = self._noted = time.monotonic()
         self._tasks: dict[tuple[str, str, int], TaskState] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
@@ -52,7 +53,8 @@ class Display:
             self._tasks[key] = task
             if (before is None or before.state != task.state) and task.state in _OVER:
                 self.say(_line(task))
-            elif self._live is None and task.note and (before is None or before.note != task.note):
+            elif self._live is None and task.note and time.monotonic() - self._noted > _NOTE_EVERY:
+                self._noted = time.monotonic()
                 self.say(f"{task.dag:16} {task.task:18} {_percent(task)} {task.note}")
         if self._live:
             self._live.update(self._table(tasks))
