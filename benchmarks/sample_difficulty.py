@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -75,14 +76,16 @@ def unet(train: tuple, test: tuple, epochs: int, device: str) -> NDArray[np.uint
     """Train a U-Net from scratch on random chips; return its guess for the test images, chip by chip."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    mean, std = (f(train[0], axis=(0, 2, 3), keepdims=True) for f in (np.mean, np.std))
-    images, truths = (train[0] - mean) / std, train[1]
+    used = np.moveaxis(train[0], 1, -1)[train[1] != IGNORED]
+    mean, std = used.mean(0)[:, None, None], used.std(0)[:, None, None]
+    images, unseen = (_standard(*part, mean, std) for part in (train, test))
+    truths = train[1]
     model = smp.Unet("resnet18", encoder_weights=None, in_channels=len(BANDS), classes=len(CLASSES)).to(device)
     scenes, _, height, width = images.shape
     steps = scenes * height * width // CHIP**2 // 16
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=epochs * steps)
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for _ in range(steps):
             x, y = zip(*(_random_chip(images, truths, rng) for _ in range(16)), strict=True)
             logits = model(torch.from_numpy(np.stack(x)).to(device))
@@ -92,14 +95,20 @@ def unet(train: tuple, test: tuple, epochs: int, device: str) -> NDArray[np.uint
             loss.backward()
             optimizer.step()
             schedule.step()
+        print(f"epoch {epoch + 1} of {epochs}: loss {loss.item():.3f}", file=sys.stderr, flush=True)
     model.eval()
     guess = np.zeros(test[1].shape, np.uint8)
     with torch.inference_mode():
         for scene, row, column in np.ndindex(len(guess), guess.shape[1] // CHIP, guess.shape[2] // CHIP):
             chip = (slice(row * CHIP, row * CHIP + CHIP), slice(column * CHIP, column * CHIP + CHIP))
-            pixels = ((test[0][scene] - mean[0]) / std[0])[:, *chip]
-            guess[scene, *chip] = model(torch.from_numpy(pixels[None]).to(device))[0].argmax(0).cpu().numpy()
+            pixels = torch.from_numpy(unseen[scene : scene + 1, :, *chip]).to(device)
+            guess[scene, *chip] = model(pixels)[0].argmax(0).cpu().numpy()
     return guess
+
+
+def _standard(images: NDArray, truths: NDArray, mean: NDArray, std: NDArray) -> NDArray:
+    """Bands of mean 0 and deviation 1; clouds and nodata at the mean, as everywhere in Swath."""
+    return np.where((truths != IGNORED)[:, None], (images - mean) / std, 0).astype(np.float32)
 
 
 def _random_chip(images: NDArray, truths: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:

@@ -41,7 +41,7 @@ class Ground:
     soil: Field  # from dark loam to red earth, in broad swathes
     wet: Field  # moisture, over some hundred pixels
     patch: Field  # mottles of some ten pixels
-    grain: Field  # single trees and stones: close to white
+    grain: Field  # single trees, tufts and stones: close to white
     paddock: NDArray[np.int32]  # numbers of the pastures
     parcels: Parcels
     towns: Towns
@@ -52,7 +52,7 @@ class Ground:
         return len(self.cover)
 
 
-MAPPING_UNIT = 12  # pixels; smaller islands of a class belong to what surrounds them
+MAPPING_UNIT = 40  # pixels; smaller islands of a class belong to what surrounds them
 
 
 def make_ground(seed: int, place: str, size: int) -> Ground:
@@ -74,9 +74,9 @@ def make_ground(seed: int, place: str, size: int) -> Ground:
 
     arable = fractal(rng, size, slope=2.6, longest=220) - 0.4 * elevation
     tilled = highest(_mean_of(arable, parcels.id), 0.52)
-    wooded = fractal(rng, size, slope=2.6, longest=150) + 0.35 * elevation + 1.6 * np.exp(-to_water / 6)
+    wooded = fractal(rng, size, slope=3.4, longest=130) + 0.35 * elevation + 1.5 * np.exp(-to_water / 9)
     banks = np.where((to_water < 9) & (wet > 0.7), 1.2, 0.0)
-    rocky = fractal(rng, size, slope=2.5, longest=110) + 0.4 * elevation + banks
+    rocky = fractal(rng, size, slope=3.3, longest=110) + 0.4 * elevation + banks
 
     cover = np.full((size, size), Cover.GRASSLAND, np.uint8)
     cover[tilled] = Cover.CROPLAND

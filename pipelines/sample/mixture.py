@@ -48,7 +48,7 @@ def _forest(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     return {
         "crown": leaves * 0.70,
         "leaf": 0.24 * leaves + undergrowth * green,
-        "shade": np.clip(0.20 + 0.15 * grain, 0.01, 0.6) * closed,
+        "shade": np.clip(0.20 + 0.20 * grain, 0.0, 0.7) * closed,
         "straw": undergrowth * (1 - green) + closed - leaves,
     }
 
@@ -63,12 +63,12 @@ def _cropland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     flooded = np.array([c.flooded for c in CROPS])[kind] & ((age < 70) | (age > 350))
     fallow = uniform(count, g.key, 3) < 0.14
     vigour = np.where(fallow, 0.08, 0.62 + 0.36 * uniform(count, g.key, 4))
-    rows = parcels.rows.ravel()[at] * (0.06 + 0.13 * uniform(count, g.key, 5))[ids]
+    rows = parcels.rows.ravel()[at] * (0.14 + 0.18 * uniform(count, g.key, 5))[ids]
     growth = 1 + 0.10 * g.wet.ravel()[at] + 0.03 * g.patch.ravel()[at]
     plants = np.clip((green * vigour)[ids] * growth * (1 + rows), 0, 1)
     residue = np.clip((dry * np.where(fallow, 0.3, 1.0))[ids] * (1 + rows), 0, 1 - plants)
     # Furrows shade the soil, so rows show before anything grows.
-    furrow = 0.10 + np.clip(-0.9 * rows, -0.1, None) + 0.10 * (uniform(count, g.key, 6) - 0.5)[ids]
+    furrow = 0.16 + np.clip(-0.7 * rows, -0.15, None) + 0.10 * (uniform(count, g.key, 6) - 0.5)[ids]
     track = np.where(parcels.border.ravel()[at], 0.5, 0.0)
     soil = _soil(g, at, uniform(count, g.key, 7)[ids] - 0.5)
     open_ground = np.clip(1 - plants - residue, 0, None)
@@ -78,7 +78,7 @@ def _cropland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
         "leaf": plants * (1 - track),
         "straw": residue * (1 - track) + 0.6 * track,
         "crown": 0.4 * track * (uniform(ids.astype(np.int64), g.key, 8) < 0.35),
-        "shade": earth * furrow + 0.06 * plants,
+        "shade": earth * furrow + plants * np.clip(0.14 - 0.5 * rows, 0, None),
         "water": water * 0.5,
         "turbid": water * 0.5,
         **{name: earth * share * (1 - track) for name, share in soil.items()},

@@ -26,12 +26,12 @@ class Parcels:
 
 def make_parcels(rng: np.random.Generator, size: int) -> Parcels:
     """Cover the ground with parcels of 0.5 to 20 hectares."""
-    district = cells(rng, size, spacing=170.0, warp=14.0)
+    district = cells(rng, size, spacing=190.0, warp=14.0)
     key = int(rng.integers(1 << 31))
     number = np.arange(district.max() + 1)
     angle = uniform(number, key, 1) * np.float32(np.pi)
-    breadth = 9 + 13 * uniform(number, key, 2)
-    length = 22 + 40 * uniform(number, key, 3)
+    breadth = 14 + 14 * uniform(number, key, 2)
+    length = 28 + 44 * uniform(number, key, 3)
 
     y, x = np.indices((size, size), np.float32)
     turn = angle[district]

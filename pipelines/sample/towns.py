@@ -23,7 +23,7 @@ def make_towns(rng: np.random.Generator, size: int, suited: Field) -> Towns:
     """Place towns of 140 to 700 m radius, and villages, where ``suited`` is high."""
     shape = (size, size)
     density, street, roof, tiles = np.full(shape, -1, np.float32), *(np.zeros(shape, np.float32) for _ in range(3))
-    ragged = 0.38 * fractal(rng, size, slope=2.4, longest=40)
+    ragged = 0.35 * fractal(rng, size, slope=3.2, longest=40)
     key = int(rng.integers(1 << 31))
     for town, (row, column, radius) in enumerate(_sites(rng, size, suited)):
         reach = int(radius * 2.2)
