@@ -28,7 +28,7 @@ def run_command(config: Overlay = None) -> None:
     from pipelines.local.summary import print_summary
 
     started = time.monotonic()
-    console = Console(soft_wrap=True)
+    console = Console() if sys.stdout.isatty() else Console(width=200)  # a log has no edge to wrap at
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep = running() is not None
     try:

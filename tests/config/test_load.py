@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.config import load_params, merged_params
+from pipelines.errors import BadData
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+def overlaid(tmp_path: Path, text: str) -> Path:
+    overlay, merged = tmp_path / "overlay.yaml", tmp_path / "params.yaml"
+    overlay.write_text(text)
+    merged.write_text(merged_params(PARAMS, overlay))
+    return merged
+
+
+def test_an_overlay_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
+    before, after = load_params(PARAMS), load_params(overlaid(tmp_path, "train: {lr: 0.5}\n"))
+    assert after.train.lr == 0.5
+    assert after.model_copy(update={"train": before.train}) == before
+
+
+def test_a_mapping_can_be_replaced_as_a_whole(tmp_path: Path) -> None:
+    assert load_params(overlaid(tmp_path, "train: {loss: {_replace: true, focal: 1}}\n")).train.loss == {"focal": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("train: {lr: -1}", r"train\.lr"),
+        ("train: {learning_rate: 1}", r"train\.learning_rate"),
+        ("chips: {size: 100}", r"chips\.size"),
+        ("split: {fractions: {train: 0.9}}", "add up to 1"),
+        ("predict: {overlap: 200}", "half of the window"),
+        ("project: ../elsewhere", "project"),
+        ("scenes: {bands: [B02, B02], assets: []}", "differ"),
+        ("labels: {background: lava}", "lava"),
+    ],
+)
+def test_a_wrong_value_is_named_in_a_sentence(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(BadData, match=told):
+        load_params(overlaid(tmp_path, text))
+
+
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SWATH_DATA", raising=False)
+    with pytest.raises(BadData, match="SWATH_DATA"):
+        load_params(overlaid(tmp_path, "scenes: {source: '${SWATH_DATA}/images'}\n"))
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [unclosed", "!!python/object/apply:os.system ['true']"])
+def test_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(BadData):
+        load_params(path)
+
+
+def test_nan_is_a_nodata_value(tmp_path: Path) -> None:
+    assert load_params(overlaid(tmp_path, yaml.safe_dump({"scenes": {"nodata": float("nan")}}))).scenes.nodata_is_nan

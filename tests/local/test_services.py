@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.files import write_json
+from pipelines.local.services import INSTANCE, Services, environment, running, stop
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    return tmp_path
+
+
+def services(*sessions: int) -> Services:
+    addresses = {"airflow": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:9"}
+    who = {"user": "admin", "password": "secret", "booted": psutil.boot_time()}
+    return Services(instance="feed", sessions=sessions, **addresses, **who)
+
+
+def alive(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_stopping_reaches_services_their_children_and_tasks_that_left_the_session(home: Path, tmp_path: Path) -> None:
+    sleeper = "import time; time.sleep(300)"
+    child = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', '{sleeper}']); time.sleep(300)"
+    service = subprocess.Popen([sys.executable, "-c", child], start_new_session=True)
+    task = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True, env={INSTANCE: "feed"})
+    stranger = subprocess.Popen([sys.executable, "-c", sleeper], start_new_session=True)
+    write_json(home / "services.json", services(service.pid).model_dump())
+    while not psutil.Process(service.pid).children():
+        time.sleep(0.05)
+    grandchild = psutil.Process(service.pid).children()[0].pid
+    try:
+        assert stop() == 3
+        assert not any(map(alive, (service.pid, grandchild, task.pid)))
+        assert alive(stranger.pid)
+        assert not (home / "services.json").exists()
+    finally:
+        stranger.kill()
+
+
+def test_without_a_record_there_is_nothing_to_stop(home: Path) -> None:
+    assert stop() == 0 and running() is None
+
+
+def test_the_embedded_system_is_on_loopback_and_its_secrets_are_its_owners_alone(home: Path, tmp_path: Path) -> None:
+    env = environment(tmp_path, services())
+    assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert env["AIRFLOW__API_AUTH__JWT_SECRET"] == environment(tmp_path, services())["AIRFLOW__API_AUTH__JWT_SECRET"]
+    secrets = list((home / "airflow" / "secrets").iterdir())
+    assert secrets and all(path.stat().st_mode & 0o077 == 0 for path in secrets)
