@@ -66,7 +66,7 @@ def make_ground(seed: int, place: str, size: int) -> Ground:
     grain = fractal(rng, size, slope=0.6, longest=20)
 
     river = rivers(rng, elevation)
-    water = river | highest(fractal(rng, size, slope=3.2, longest=90) - 0.6 * elevation, 0.022)
+    water = river | highest(fractal(rng, size, slope=3.6, longest=90) - 0.6 * elevation, 0.024)
     to_water: Field = ndimage.distance_transform_edt(~water).astype(np.float32)
     suited = -np.hypot(slope_east, slope_south) / slope_east.std() - np.abs(to_water - 40) / 60
     towns = make_towns(rng, size, suited)

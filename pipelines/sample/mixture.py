@@ -12,6 +12,8 @@ from pipelines.sample.noise import Field, uniform
 from pipelines.sample.season import CROPS, crop_state, crown_green, grass_green
 from pipelines.sample.spectra import NAMES, TABLE
 
+_PATCHINESS = 0.9  # deviation of the logarithm of a pixel's shares
+
 
 def reflectance(ground: Ground, day: float) -> Field:
     """Surface reflectance ``(bands, size, size)`` of the ground on a day of the year, 1 to 366, level and unclouded."""
@@ -22,12 +24,22 @@ def reflectance(ground: Ground, day: float) -> Field:
         total = np.zeros(len(where), np.float32)
         bands = np.zeros((TABLE.shape[1], len(where)), np.float32)
         for name, share in shares.items():
-            share = np.clip(share, 0, None).astype(np.float32)
+            share = np.clip(share, 0, None).astype(np.float32) * _patchy(where, ground.key, NAMES.index(name))
             total += share
             for band, value in zip(bands, TABLE[NAMES.index(name)], strict=True):
                 band += value * share
         pixels[:, where] = bands / total
     return pixels.reshape(-1, ground.size, ground.size)
+
+
+def _patchy(where: NDArray[np.int64], key: int, endmember: int) -> Field:
+    """How much more or less than its share each pixel happens to hold: no two pixels of a field are alike.
+
+    Log-normal with median 1. A single pixel's colour therefore says less of its class than its neighbourhood's does.
+    """
+    even = [uniform(where, key, 100 + 4 * endmember + draw) for draw in range(4)]
+    normal = (sum(even[1:], even[0]) - 2) * np.float32(np.sqrt(3))  # of four even draws: Irwin and Hall
+    return np.exp(np.float32(_PATCHINESS) * normal)
 
 
 Shares = Mapping[str, Field]
@@ -61,27 +73,31 @@ def _cropland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     age = (day - sown) % 365
     green, dry = crop_state(age, np.array([c.ripe for c in CROPS])[kind])
     flooded = np.array([c.flooded for c in CROPS])[kind] & ((age < 70) | (age > 350))
-    fallow = uniform(count, g.key, 3) < 0.14
+    orchard = uniform(count, g.key, 11) < 0.09  # rows of trees over grass
+    green, dry = np.where(orchard, grass_green(day), green), np.where(orchard, 1 - grass_green(day), dry)
+    fallow = (uniform(count, g.key, 3) < 0.14) & ~orchard
     vigour = np.where(fallow, 0.08, 0.62 + 0.36 * uniform(count, g.key, 4))
     rows = parcels.rows.ravel()[at] * (0.14 + 0.18 * uniform(count, g.key, 5))[ids]
+    trees = np.where(orchard[ids], np.clip(0.62 + 2.2 * rows, 0.1, 1), 0)
     growth = 1 + 0.10 * g.wet.ravel()[at] + 0.03 * g.patch.ravel()[at]
     plants = np.clip((green * vigour)[ids] * growth * (1 + rows), 0, 1)
     residue = np.clip((dry * np.where(fallow, 0.3, 1.0))[ids] * (1 + rows), 0, 1 - plants)
     # Furrows shade the soil, so rows show before anything grows.
     furrow = 0.16 + np.clip(-0.7 * rows, -0.15, None) + 0.10 * (uniform(count, g.key, 6) - 0.5)[ids]
     track = np.where(parcels.border.ravel()[at], 0.5, 0.0)
+    low = (1 - track) * (1 - trees)
     soil = _soil(g, at, uniform(count, g.key, 7)[ids] - 0.5)
     open_ground = np.clip(1 - plants - residue, 0, None)
-    water = np.where((flooded & ~fallow)[ids], 0.92 * open_ground, 0) * (1 - track)
+    water = np.where((flooded & ~fallow & ~orchard)[ids], 0.92 * open_ground, 0)
     earth = open_ground - water
     return {
-        "leaf": plants * (1 - track),
-        "straw": residue * (1 - track) + 0.6 * track,
-        "crown": 0.4 * track * (uniform(ids.astype(np.int64), g.key, 8) < 0.35),
+        "leaf": plants * low,
+        "straw": residue * low + 0.6 * track,
+        "crown": 0.4 * track * (uniform(ids.astype(np.int64), g.key, 8) < 0.35) + 0.8 * trees * (1 - track),
         "shade": earth * furrow + plants * np.clip(0.14 - 0.5 * rows, 0, None),
-        "water": water * 0.5,
-        "turbid": water * 0.5,
-        **{name: earth * share * (1 - track) for name, share in soil.items()},
+        "water": water * low * 0.5,
+        "turbid": water * low * 0.5,
+        **{name: earth * share * low for name, share in soil.items()},
     }
 
 
@@ -89,17 +105,20 @@ def _grassland(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     paddock = g.paddock.ravel()[at].astype(np.int64)
     grazed, kind = uniform(paddock, g.key, 9), uniform(paddock, g.key, 10)
     patch, wet, grain = (field.ravel()[at] for field in (g.patch, g.wet, g.grain))
-    green = grass_green(day) + 0.13 * wet + 0.07 * patch + 0.36 * (kind - 0.5)
+    green = grass_green(day) + 0.13 * wet + 0.07 * patch + 0.50 * (kind - 0.5)
     plants = np.clip(green, 0.04, 0.95)
     earth = np.clip(0.05 + 0.25 * (grazed - 0.4) - 0.06 * patch, 0, 0.6) * (1 - plants)
     shrub = 0.75 * np.clip(0.8 * grain + 0.8 * patch - 1.3, 0, 1)
+    pool = np.clip(1.2 * (wet - 1.0) + 0.7 * grain - 0.3, 0, 0.95) * (1 - shrub)  # marsh
     soil = _soil(g, at, np.zeros(len(at), np.float32))
     return {
-        "leaf": plants * (1 - shrub),
-        "straw": np.clip(1 - plants - earth, 0, None) * (1 - shrub),
+        "leaf": plants * (1 - shrub - pool),
+        "straw": np.clip(1 - plants - earth, 0, None) * (1 - shrub - pool),
         "crown": shrub,
         "shade": 0.05 + 0.25 * shrub,
-        **{name: earth * share for name, share in soil.items()},
+        "water": 0.6 * pool,
+        "turbid": 0.4 * pool,
+        **{name: earth * (1 - shrub - pool) * share for name, share in soil.items()},
     }
 
 
@@ -124,14 +143,14 @@ def _built_up(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
 
 def _bare(g: Ground, at: NDArray[np.int64], day: float) -> Shares:
     patch, wet, grain = (field.ravel()[at] for field in (g.patch, g.wet, g.grain))
-    scrub = np.clip(0.10 + 0.08 * wet - 0.10 * patch + 0.05 * grain, 0, 0.5)
+    scrub = np.clip(0.12 + 0.08 * wet - 0.08 * patch + 0.06 * grain, 0, 0.5)
     green = scrub * grass_green(day) * 1.2
-    soil = _soil(g, at, 0.35 * patch)
+    soil = _soil(g, at, 0.25 * patch)
     return {
         "leaf": green * 0.7,
         "crown": green * 0.3,
         "straw": scrub * 1.2,
-        "shade": np.clip(0.12 - 0.07 * patch + 0.05 * grain, 0, 0.5),
+        "shade": np.clip(0.17 - 0.04 * patch + 0.11 * grain, 0, 0.6),
         **{name: (1 - scrub) * share for name, share in soil.items()},
     }
 

@@ -21,10 +21,10 @@ class Crop:
 
 # About the calendar of Rio Grande do Sul and Uruguay.
 CROPS = (
-    Crop(sown=318, ripe=125, share=0.34),  # soybean
-    Crop(sown=262, ripe=140, share=0.22),  # maize
+    Crop(sown=318, ripe=125, share=0.30),  # soybean
+    Crop(sown=262, ripe=140, share=0.20),  # maize
     Crop(sown=160, ripe=150, share=0.14),  # wheat
-    Crop(sown=295, ripe=130, share=0.12, flooded=True),  # rice
+    Crop(sown=295, ripe=130, share=0.18, flooded=True),  # rice
     Crop(sown=95, ripe=215, share=0.18),  # oats and ryegrass, grazed
 )
 

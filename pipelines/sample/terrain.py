@@ -38,7 +38,7 @@ def rivers(rng: np.random.Generator, elevation: Field) -> NDArray[np.bool_]:
     wet = np.flatnonzero((flow > 0) & (towards >= 0))
     place = _meandering(rng, wet, towards, flow, nodes, size)
     lines = shapely.linestrings(np.stack([place[wet], place[towards[wet]]], axis=1))
-    beds = shapely.buffer(lines, 1.6 + 0.9 * np.sqrt(flow[wet]), quad_segs=4)
+    beds = shapely.buffer(lines, 2.2 + 1.0 * np.sqrt(flow[wet]), quad_segs=4)
     return np.asarray(rasterize(beds, (size, size), dtype="uint8"), np.uint8).astype(bool)
 
 
