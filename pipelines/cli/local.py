@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
@@ -29,6 +30,7 @@ def run_command(config: Overlay = None) -> None:
 
     started = time.monotonic()
     console = Console() if sys.stdout.isatty() else Console(width=200)  # a log has no edge to wrap at
+    logging.getLogger("pipelines").setLevel(logging.WARNING)  # the display says what is going on
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     keep = running() is not None
     try:

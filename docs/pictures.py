@@ -1,0 +1,116 @@
+"""The pictures of the README, made from the newest real run: ``make pictures`` after ``make run``.
+
+Needs a Chromium on the machine for the screenshots of Airflow, MLflow and the drift report.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import mlflow
+import numpy as np
+import rasterio
+from matplotlib import pyplot as plt
+from matplotlib.patches import Patch
+from playwright.sync_api import sync_playwright
+
+from pipelines.config import load_params, settings
+from pipelines.errors import SwathError
+from pipelines.local.services import Services, running, start, stop
+
+matplotlib.use("Agg")
+
+TARGET = Path(__file__).parent / "pictures"
+_VIEW = {"width": 1360, "height": 820}
+_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+def main() -> None:
+    """Start the embedded system if it is not up, and take every picture."""
+    project = load_params().project
+    TARGET.mkdir(exist_ok=True)
+    scene_with_map(project)
+    keep = running() is not None
+    services = start(Path(__file__).resolve().parents[1], lambda text: print(text, file=sys.stderr))
+    try:
+        screenshots(services, project)
+    finally:
+        if not keep:
+            stop()
+
+
+def scene_with_map(project: str) -> None:
+    """A scene in true colour, its class map and its confidence, side by side."""
+    maps = sorted((settings().predictions / project).glob("v*/*/classes.tif"))
+    if not maps:
+        raise SwathError(f"There is no map of {project} yet; run `make run` first.")
+    folder = maps[-1].parent
+    classes = load_params().labels.classes
+    with rasterio.open(settings().catalog / project / "scenes" / folder.name / "image.tif") as image:
+        names = list(image.descriptions)
+        bands = image.read([names.index(b) + 1 for b in ("B04", "B03", "B02")]).astype(np.float32)
+    colour = np.clip((bands - np.percentile(bands, 1)) / np.ptp(np.percentile(bands, (1, 99))), 0, 1)
+    with rasterio.open(folder / "classes.tif") as found, rasterio.open(folder / "confidence.tif") as confidence:
+        indices, sure = found.read(1), np.ma.masked_equal(confidence.read(1), confidence.nodata)
+    legend = np.array([[*(int(c.color[i : i + 2], 16) for i in (1, 3, 5)), 255] for c in classes], np.uint8)
+    table = np.full((256, 4), 255, np.uint8)
+    table[: len(legend)] = legend
+    figure, axes = plt.subplots(1, 3, figsize=(13.6, 5), layout="constrained")
+    for axis, picture, title in zip(
+        axes, (np.moveaxis(colour, 0, -1), table[indices], sure), ("scene", "classes", "confidence, %"), strict=True
+    ):
+        shown = axis.imshow(picture, cmap="viridis", interpolation="nearest")
+        axis.set_title(title, loc="left")
+        axis.axis("off")
+    figure.colorbar(shown, ax=axes[2], shrink=0.8)
+    figure.legend(
+        handles=[Patch(color=c.color, label=c.name) for c in classes],
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+    )
+    figure.savefig(TARGET / "map.png", dpi=80)
+
+
+def screenshots(services: Services, project: str) -> None:
+    """Airflow's graph, an MLflow run and the drift report, in headless Chromium."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        raise SwathError("Screenshots need a Chromium; install Debian's package `chromium`.")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        page = browser.new_page(viewport=_VIEW)
+        page.set_default_timeout(60_000)
+        _log_in(page, services)
+        page.add_init_script("localStorage.setItem('dag_view-train_model', JSON.stringify('graph'))")
+        page.goto(f"{services.airflow}/dags/train_model")
+        page.wait_for_timeout(8_000)
+        page.screenshot(path=TARGET / "airflow.png")
+        page.goto(f"{services.airflow}/swath/")
+        page.screenshot(path=TARGET / "swath.png")
+        client = mlflow.MlflowClient(tracking_uri=services.mlflow)
+        experiment = client.get_experiment_by_name(project)
+        newest = client.search_runs([experiment.experiment_id], max_results=1)[0].info.run_id
+        page.goto(f"{services.mlflow}/#/experiments/{experiment.experiment_id}/runs/{newest}/model-metrics")
+        page.wait_for_timeout(8_000)
+        page.screenshot(path=TARGET / "mlflow.png")
+        reports = (settings().reports / project / "drift").glob("*/report.html")
+        page.goto(max(reports, key=lambda path: path.stat().st_mtime).as_uri())
+        page.screenshot(path=TARGET / "drift.png")
+        browser.close()
+
+
+def _log_in(page: Any, services: Services) -> None:
+    page.goto(services.airflow)
+    page.locator("input[name=username]").fill(services.user)
+    page.locator("input[name=password]").fill(services.password)
+    page.locator("button[type=submit], input[type=submit]").first.click()
+    page.wait_for_url(lambda url: "/auth/login" not in url)
+
+
+if __name__ == "__main__":
+    main()
