@@ -54,16 +54,13 @@ def test_the_model_is_registered_with_the_reasons_of_its_decision(system: System
     client = mlflow.MlflowClient(tracking_uri=system.services.mlflow)
     version = client.get_model_version("sample", gate["challenger"])
     written = " ".join(version.tags.values())
-    assert gate["verdict"] in ("promote", "refuse")
+    assert gate["verdict"] == "promote"
+    assert client.get_model_version_by_alias("sample", "champion").version == str(gate["challenger"])
     assert all(reason in written for reason in gate["reasons"])
 
 
 def test_each_scene_is_mapped_on_its_own_grid_by_the_champion(system: System, chain: dict[str, DagResult]) -> None:
-    gate = chain["train_model"].results["gate"]
-    maps = sorted((system.home / "predictions" / "sample").glob("v*/*/classes.tif"))
-    if gate["verdict"] != "promote":
-        assert maps == [], "nothing may be mapped by a model that was refused"
-        return
+    maps = sorted((system.home / "predictions" / "sample").glob("v1/*/classes.tif"))
     scenes = {p.name: p for p in (system.home / "catalog" / "sample" / "scenes").iterdir()}
     assert {p.parent.name for p in maps} == set(scenes)
     for path in maps:
@@ -72,9 +69,9 @@ def test_each_scene_is_mapped_on_its_own_grid_by_the_champion(system: System, ch
 
 
 def test_drift_is_decided_and_its_report_written(system: System, chain: dict[str, DagResult]) -> None:
-    assert chain["monitor_drift"].results["decide"]["verdict"] in ("none", "warning", "drift", "no reference")
-    if chain["train_model"].results["gate"]["verdict"] == "promote":
-        assert Path(chain["monitor_drift"].results["report"]["report"]).read_text().startswith("<!doctype html>")
+    assert chain["monitor_drift"].results["decide"]["verdict"] in ("none", "warning", "drift")
+    report = Path(chain["monitor_drift"].results["report"]["report"]).read_text()
+    assert report.lower().startswith("<!doctype html>") and "B08" in report
 
 
 def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:
