@@ -53,3 +53,16 @@ def sha256(source: Path) -> str:
     """Hex digest of the file's bytes."""
     with Path(source).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def named(pattern: str | Path) -> tuple[Path, list[Path]]:
+    """What a path with or without wildcards names: the folder above the first wildcard, and the matches, sorted.
+
+    Without a wildcard these are the path itself, or the folder above it where it is a file, and the path.
+    """
+    path = Path(pattern)
+    wild = next((i for i, part in enumerate(path.parts) if any(sign in part for sign in "*?[")), None)
+    if wild is None or path.exists():
+        return (path if path.is_dir() else path.parent), [path]
+    above = Path(*path.parts[:wild])
+    return above, sorted(above.glob(str(Path(*path.parts[wild:]))))

@@ -10,16 +10,18 @@ import numpy as np
 import rasterio
 from pydantic import BaseModel, ConfigDict
 from rasterio.windows import Window
+from shapely.geometry import shape
 
 from pipelines.config.params import Params
 from pipelines.errors import BadData
-from pipelines.files import read_json, replacing, sha256, write_json
+from pipelines.files import named, read_json, replacing, sha256, write_json
 from pipelines.labels import LabelSource, open_labels
 from pipelines.labels.shift import Shift, measure_shift
 from pipelines.progress import report
 from pipelines.scenes.scene import Scene
 
 UNLABELLED = 255
+_SAME_PLACE = 0.9  # of the larger footprint; a date of one place shares at least this much with another
 _TILE = 1024  # pixels; shifts are measured on one tile a scene
 
 log = logging.getLogger(__name__)
@@ -125,7 +127,27 @@ def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path
         findings=(*source.findings, *warnings),
     )
     write_json(data / "manifest.json", manifest.model_dump(mode="json"))
+    for sentence in overlaps(scenes, manifest):
+        log.warning(sentence)
     return manifest
+
+
+def overlaps(scenes: list[Scene], manifest: Manifest) -> list[str]:
+    """Scenes outside the dataset that show ground of a scene inside, at another place's name: no score on them counts.
+
+    Told, and kept out of the manifest, which a scene without labels must not change. Dates of one place do overlap;
+    a scene counts here if it covers another footprint in part.
+    """
+    inside = [(s.id, shape(s.geometry)) for s in manifest.scenes]
+    taken = {s.id for s in manifest.scenes}
+    found = []
+    for scene in scenes:
+        footprint = shape(scene.geometry)
+        for other, ground in inside if scene.id not in taken else ():
+            shared = footprint.intersection(ground).area / max(footprint.area, ground.area)
+            if 0 < shared < _SAME_PLACE:
+                found.append(f"Scene {scene.id} has no labels and overlaps {other} of the dataset by {shared:.0%}.")
+    return found
 
 
 def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> Window | None:
@@ -168,7 +190,7 @@ def _alike(scenes: list[Scene], bands: tuple[str, ...]) -> None:
 
 
 def _copy_labels(files: list[Path], place: Path, target: Path) -> tuple[LabelFile, ...]:
-    base = place if place.is_dir() else place.parent
+    base, _ = named(place)
     with replacing(target) as draft:
         draft.mkdir()
         copied = []

@@ -11,6 +11,7 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
+from pipelines.files import named
 from pipelines.labels.raster import RASTERS, RasterLabels
 from pipelines.labels.vector import VECTORS, VectorLabels
 from pipelines.scenes.scene import Scene
@@ -34,13 +35,12 @@ class LabelSource(Protocol):
 def open_labels(place: Path, labels: Labels) -> LabelSource:
     """Labels in a vector file, in a folder of vector files, or in a folder of rasters named like their scenes.
 
-    Raises ``BadData`` if ``place`` is none of these.
+    Wildcards in ``place`` stand for several folders. Raises ``BadData`` if it is none of these.
     """
-    place = Path(place)
     if place.is_file() and place.suffix.lower() in VECTORS:
         return VectorLabels([place], labels)
-    if place.is_dir():
-        files = sorted(f for f in place.rglob("*") if f.is_file() and not f.name.startswith("."))
+    if folders := [path for path in named(place)[1] if path.is_dir()]:
+        files = sorted(f for folder in folders for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
         vectors = [f for f in files if f.suffix.lower() in VECTORS]
         rasters = [f for f in files if f.suffix.lower() in RASTERS]
         if vectors and rasters:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.config import Params, load_params, settings
 from pipelines.errors import BadData
+from pipelines.files import named
 from pipelines.sample.region import Order, make_region
 from pipelines.workspace.source import pin
 from pipelines.workspace.workspace import close_workspace, open_workspace
@@ -25,7 +26,7 @@ def prepare(checkout: Path, overlay: Path | None, say: Callable[[str], None]) ->
         say("The sample region is made, or found")
         make_region(sample, Order())
     for name, source in (("scenes", params.scenes.source), ("labels", params.labels.source)):
-        if Path(source).is_absolute() and not Path(source).exists():
+        if Path(source).is_absolute() and not any(path.exists() for path in named(source)[1]):
             where = f"the head of {overlay} says where to get it" if overlay else "correct params.yaml"
             raise BadData(f"The {name} shall come from {source}, which does not exist; {where}.")
     return pinned.commit

@@ -78,25 +78,20 @@ def _certificate(found: dict[str, Any]) -> str:
 
 def _metrics(metrics: dict[str, Any]) -> Table:
     table = Table(title="Test blocks", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    baseline = metrics.get("baseline") or {}
-    for column in ("", "IoU", "interval", "precision", "recall", "F1", "random forest"):
+    for column in ("", "IoU", "interval", "precision", "recall", "F1"):
         table.add_column(column, justify="left" if not column else "right")
     for name, found in metrics["classes"].items():
-        other = (baseline.get("classes") or {}).get(name, {}).get("iou")
         table.add_row(
             name, _number(found["iou"]), f"{_number(found['low'])} to {_number(found['high'])}",
-            _number(found["precision"]), _number(found["recall"]), _number(found["f1"]), _number(other),
+            _number(found["precision"]), _number(found["recall"]), _number(found["f1"]),
         )  # fmt: skip
     mean = metrics["miou"]
     interval = f"{_number(mean['low'])} to {_number(mean['high'])}"
-    table.add_row(
-        "mean", _number(mean["value"]), interval, "", "", "", _number(_mean(baseline.get("miou"))), style="bold"
-    )
+    table.add_row("mean", _number(mean["value"]), interval, "", "", "", style="bold")
+    if forest := (metrics.get("baseline") or {}).get("miou"):
+        interval = f"{_number(forest.get('low'))} to {_number(forest.get('high'))}"
+        table.add_row("random forest, mean", _number(forest.get("value")), interval, "", "", "")
     return table
-
-
-def _mean(value: Any) -> Any:
-    return value.get("value") if isinstance(value, dict) else value
 
 
 def _number(value: Any) -> str:

@@ -39,7 +39,8 @@ def _patchy(where: NDArray[np.int64], key: int, endmember: int) -> Field:
     """
     even = [uniform(where, key, 100 + 4 * endmember + draw) for draw in range(4)]
     normal = (sum(even[1:], even[0]) - 2) * np.float32(np.sqrt(3))  # of four even draws: Irwin and Hall
-    return np.exp(np.float32(_PATCHINESS) * normal)
+    held: Field = np.exp(np.float32(_PATCHINESS) * normal)
+    return held
 
 
 Shares = Mapping[str, Field]

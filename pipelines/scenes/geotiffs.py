@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
@@ -13,6 +13,7 @@ from shapely.geometry import box, mapping
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData, SwathError
+from pipelines.files import named
 from pipelines.scenes.area import Bounds, intersects
 from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
 from pipelines.scenes.dates import UNDATED, Dates, from_file
@@ -72,10 +73,10 @@ def _files(source: str) -> Iterator[tuple[str, list[Any]]]:
     if source.startswith("s3://"):
         yield from _objects(source)
         return
-    folder = Path(source)
-    if not folder.is_dir():
+    folders = [path for path in named(source)[1] if path.is_dir()]
+    if not folders:
         raise BadData(f"{source} is not a folder; correct params.scenes.source.")
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(path for folder in folders for path in folder.rglob("*")):
         if path.suffix.lower() in _ENDINGS and path.is_file():
             status = path.stat()
             yield str(path.resolve()), [status.st_size, status.st_mtime_ns]
