@@ -53,7 +53,9 @@ def scene_with_map(project: str) -> None:
     with rasterio.open(settings().catalog / project / "scenes" / folder.name / "image.tif") as image:
         names = list(image.descriptions)
         bands = image.read([names.index(b) + 1 for b in ("B04", "B03", "B02")]).astype(np.float32)
-    colour = np.clip((bands - np.percentile(bands, 1)) / np.ptp(np.percentile(bands, (1, 99))), 0, 1)
+    seen = bands[:, bands.all(0)]
+    low, high = (np.percentile(seen, share, axis=1)[:, None, None] for share in (1, 98))
+    colour = np.where(bands.all(0), np.clip((bands - low) / (high - low), 0, 1), 1)
     with rasterio.open(folder / "classes.tif") as found, rasterio.open(folder / "confidence.tif") as confidence:
         indices, sure = found.read(1), np.ma.masked_equal(confidence.read(1), confidence.nodata)
     legend = np.array([[*(int(c.color[i : i + 2], 16) for i in (1, 3, 5)), 255] for c in classes], np.uint8)

@@ -21,14 +21,16 @@ SIDE = 320  # pixels of the longer side
 def quicklook(image: Path, bands: Sequence[str]) -> str | None:
     """A PNG of a scene's image as a ``data:`` address, red, green and blue where the names tell; ``None`` without one.
 
-    Each channel is stretched from its 2nd to its 98th percentile.
+    Each channel is stretched from its 2nd to its 98th percentile, clouds and shadows left out where the scene's mask
+    lies beside the image: a white cloud would leave the ground black.
     """
     if not image.exists():
         return None
     with rasterio.open(image) as source:
         channels = _visible(bands, source.count)
         pixels = source.read(channels, out_shape=(len(channels), *_size(source)), masked=True)
-    stretched = np.stack([_stretched(channel) for channel in pixels])
+    hidden = _hidden(image.with_name("mask.tif"), pixels.shape[1:])
+    stretched = np.stack([_stretched(channel, hidden) for channel in pixels])
     alpha = np.where(np.ma.getmaskarray(pixels).all(axis=0), 0, 255).astype(np.uint8)
     return _address(Image.fromarray(np.dstack([*stretched[[0, 1, 2] if len(stretched) == 3 else [0, 0, 0]], alpha])))
 
@@ -103,8 +105,15 @@ def _visible(bands: Sequence[str], count: int) -> list[int]:
     return [1, 2, 3] if count >= 3 else [1]
 
 
-def _stretched(channel: np.ma.MaskedArray) -> NDArray[np.uint8]:
-    valid = channel.compressed()
+def _hidden(mask: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if not mask.exists():
+        return np.zeros(shape, bool)
+    with rasterio.open(mask) as source:
+        return np.asarray(source.read(1, out_shape=shape) != 0)
+
+
+def _stretched(channel: np.ma.MaskedArray, hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    valid = np.ma.masked_where(hidden, channel).compressed()
     valid = valid[np.isfinite(valid)]
     if not valid.size:
         return np.zeros(channel.shape, np.uint8)

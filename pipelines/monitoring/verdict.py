@@ -99,7 +99,8 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
             sentence = "No scene is odd by itself, but the latest ones together are."
         return GroupVerdict(group=whole.group, verdict="warning", sentence=sentence, scenes=names, features=features)
     if any(s.distances for s in (*recent, whole)):
-        sentence = f"The latest {len(recent)} scenes look like the reference."
+        one = len(recent) == 1
+        sentence = f"The latest {'scene looks' if one else f'{len(recent)} scenes look'} like the reference."
         return GroupVerdict(group=whole.group, verdict="none", sentence=sentence, scenes=(), features=())
     sentence = f"No scene has the {params.min_pixels} usable pixels that a verdict takes."
     if not comparison.has_reference:
