@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from pipelines.config import load_params, settings
@@ -76,6 +77,7 @@ def scene_with_map(project: str) -> None:
         frameon=False,
     )
     figure.savefig(TARGET / "map.png", dpi=80)
+    _shrink(TARGET / "map.png")
 
 
 def screenshots(services: Services, project: str) -> None:
@@ -104,6 +106,12 @@ def screenshots(services: Services, project: str) -> None:
         page.goto(max(reports, key=lambda path: path.stat().st_mtime).as_uri())
         page.screenshot(path=TARGET / "drift.png")
         browser.close()
+
+
+def _shrink(path: Path) -> None:
+    with Image.open(path) as picture:
+        small = picture.convert("RGB").quantize(160)
+    small.save(path, optimize=True)
 
 
 def _log_in(page: Any, services: Services) -> None:
