@@ -23,5 +23,5 @@ class SwathPlugin(AirflowPlugin):
     listeners = [listener]  # noqa: RUF012 - as Airflow declares it
     fastapi_apps = [{"app": page, "url_prefix": "/swath", "name": "Swath"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "Swath", "href": "/swath/", "destination": "nav", "url_route": "swath", "category": "browse"}
+        {"name": "Swath", "href": "/swath/", "destination": "nav", "url_route": "swath"}
     ]

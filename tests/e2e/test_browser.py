@@ -72,5 +72,5 @@ def test_the_swath_page_shows_the_catalog_and_is_behind_the_login(page: Any, sys
     assert httpx.get(f"{system.services.airflow}/swath/", trust_env=False).status_code == 401
     page.goto(f"{system.services.airflow}/swath/")
     page.get_by_text("Scenes in the catalog").first.wait_for()
-    page.goto(system.services.airflow)
-    page.get_by_text("Swath", exact=True).first.wait_for()
+    page.goto(f"{system.services.airflow}/plugin/swath")
+    page.frame_locator("iframe").get_by_text("Scenes in the catalog").first.wait_for()
