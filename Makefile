@@ -18,7 +18,7 @@ down: $(VENV)/.ready  ## stop them
 	@$(SWATH) down
 
 test: $(VENV)/.ready  ## all tests, slow ones included
-	$(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest $(TESTS)
+	AIRFLOW_HOME=$(VAR)/cache/airflow $(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest $(TESTS)
 
 lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/ruff check --cache-dir $(VAR)/cache/ruff .
