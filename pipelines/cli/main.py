@@ -16,7 +16,7 @@ _NOUNS = ("local", "sample", "ingest", "dataset", "training", "registry", "infer
 def app() -> None:
     """Run the command line. A ``SwathError`` becomes its sentence and its exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "whylogs", "pyogrio"):  # they tell every request, profile and file
+    for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript"):  # they tell every request, profile and file
         logging.getLogger(chatty).setLevel(logging.WARNING)
     try:
         commands()()
