@@ -60,7 +60,7 @@ def at_command(
         )
         if done.returncode != 0:
             sys.exit(done.returncode)
-        emit((read_json(answer) if answer.exists() else {}) | _where(workspace, commit))
+        emit(_where(workspace, commit) | (read_json(answer) if answer.exists() else {}))
 
 
 @app.command("revision")

@@ -76,7 +76,7 @@ def test_drift_is_decided_and_its_report_written(system: System, chain: dict[str
 
 def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:
     builds, trainings = known(system, "build_dataset"), known(system, "train_model")
-    system.change(train={"lr": 0.002})
+    system.change(train={"lr": 0.003})
     system.git("commit", "--quiet", "--all", "--message", "Learn faster")
     pushed = system.git("rev-parse", "HEAD")
     build = wait_for_run(system, "build_dataset", builds)
