@@ -48,9 +48,9 @@ class System:
         path.write_text(yaml.safe_dump(params, sort_keys=False))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The embedded system on a clone of this checkout and a small sample region; stopped at the end."""
+    """The embedded system on a clone of this checkout and a small sample region; stopped when this folder's tests end."""
     folder = tmp_path_factory.mktemp("e2e")
     checkout, home = folder / "checkout", folder / "home"
     _copy(checkout)
