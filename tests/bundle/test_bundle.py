@@ -81,7 +81,7 @@ def _unpickles(content: bytes) -> bool:
         return False
     try:
         return sum(1 for _ in pickletools.genops(content)) > 0
-    except Exception:
+    except ValueError:  # what pickletools says of bytes that are no pickle
         return False
 
 
