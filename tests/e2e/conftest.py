@@ -50,7 +50,7 @@ class System:
 
 @pytest.fixture(scope="package")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """The embedded system on a clone of this checkout and a small sample region; stopped when this folder's tests end."""
+    """The embedded system on a clone of this checkout and a small sample region, for this folder's tests alone."""
     folder = tmp_path_factory.mktemp("e2e")
     checkout, home = folder / "checkout", folder / "home"
     _copy(checkout)
