@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import rasterio
@@ -36,15 +36,9 @@ log = logging.getLogger(__name__)
 
 
 class Recorder(Observer, Protocol):
-    """An observer that leaves a file beside the maps."""
+    """An observer that leaves a file beside the maps, and can be set down and taken up by another process."""
 
     def write(self, path: Path) -> None: ...
-
-
-@runtime_checkable
-class Resumable(Protocol):
-    """An observer that can be set down and taken up by another process. Without it a killed raster starts over."""
-
     def state(self) -> dict[str, NDArray]: ...
     def restore(self, state: dict[str, NDArray]) -> None: ...
 
@@ -144,17 +138,16 @@ def _take_up(writer: MapWriter, recorder: Recorder | None, work: Path) -> None:
     if not writer.rows or recorder is None:
         return
     kept = _state_path(work, writer.rows)
-    if isinstance(recorder, Resumable) and kept.exists():
+    if kept.exists():
         with np.load(kept, allow_pickle=False) as state:
             recorder.restore(dict(state))
-    else:
+    else:  # an attempt without a recorder left these rows
         writer.restart()
 
 
 def _put(writer: MapWriter, recorder: Recorder | None, work: Path, band: RowBand) -> None:
     if recorder is not None:
         recorder(*band)
-    if isinstance(recorder, Resumable):
         with replacing(_state_path(work, band.rows.stop)) as draft, draft.open("wb") as stream:
             np.savez(stream, **recorder.state())  # type: ignore[arg-type]
     writer.write(band.rows, *classified(band))

@@ -22,6 +22,7 @@ from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileVi
 from pipelines.scenes.scene import MaskBit
 
 _METADATA = "swath"
+_COUNTS, _PLACES = "swath.counts", "swath.places"  # in a state, beside the features
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -183,6 +184,20 @@ class SceneProfile:
             nodata_share=self._nodata / self._pixels if self._pixels else 0.0,
             cloud_share=self._cloud / with_data if with_data else 0.0,
         )
+
+    def state(self) -> dict[str, NDArray]:
+        """All that was seen so far, as arrays without objects, for another process to go on from."""
+        words = {n: v.astype(str) if v.dtype == object else v for n, v in self.columns().items()}
+        counts = np.array([self._pixels, self._nodata, self._cloud])
+        return {_COUNTS: counts, _PLACES: np.stack([self._rows, self._cols])} | words
+
+    def restore(self, state: dict[str, NDArray]) -> None:
+        """Go on where the observer that gave ``state`` was, with the places that it had chosen."""
+        self._pixels, self._nodata, self._cloud = (int(count) for count in state[_COUNTS])
+        self._rows, self._cols = state[_PLACES]
+        columns = {name: values for name, values in state.items() if name not in (_COUNTS, _PLACES)}
+        words = {n: v.astype(object) if v.dtype.kind == "U" else v for n, v in columns.items()}
+        self._parts = {-1: words} if words else {}
 
     def profile(self) -> Profile:
         return logged(self.columns(), self.facts())
