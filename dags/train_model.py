@@ -24,6 +24,8 @@ _BUNDLED = [
     "data/manifest.json",
 ]
 
+_ANSWER = "{% set said = ti.xcom_pull(task_ids='approve') %}{{ '--' + said.option + '=' + said.by if said else '' }}"
+
 with DAG(
     dag_id="train_model",
     schedule=(assets.dataset | assets.retrain),
@@ -62,7 +64,7 @@ written on the model version either way. With `gate.approval: true` a person has
     )
     promote = SwathOperator(
         task_id="promote",
-        command=["model", "promote"],
+        command=["model", "promote", _ANSWER],
         after=["evaluate"],
         needs=["data/train"],
         emits=assets.champion,

@@ -9,6 +9,7 @@ import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import load_params, settings
+from pipelines.errors import BadData
 
 app = typer.Typer()
 model = typer.Typer(no_args_is_help=True, help="Package, register, judge and promote models, and roll them back.")
@@ -57,15 +58,18 @@ def gate() -> None:
 @model.command()
 def promote(
     approver: Annotated[str | None, typer.Option(help="Who approved; written on the version.")] = None,
+    rejecter: Annotated[str | None, typer.Option(help="Who rejected it; written on the version.")] = None,
     override: Annotated[str | None, typer.Option(help="A person's reason to promote against the verdict.")] = None,
 ) -> None:
-    """Make the challenger champion if the gate said so."""
+    """Make the challenger champion if the gate said so and nobody rejected it."""
     from pipelines.evaluation.tracking import store
-    from pipelines.registry.aliases import promote
+    from pipelines.registry.aliases import promote, reject
 
+    if rejecter and (approver or override):
+        raise BadData("A challenger is either rejected or promoted; leave out --rejecter, or the other options.")
     name = load_params().project
     with store() as client:
-        done = promote(client, name, approver=approver, override=override)
+        done = reject(client, name, rejecter) if rejecter else promote(client, name, approver, override)
     emit(done.model_dump() | {"project": name, "version": done.champion})
 
 

@@ -66,6 +66,11 @@ class Airflow:
         value = answer.json().get("value") if answer.status_code == 200 else None
         return value if isinstance(value, dict) else {}
 
+    def respond(self, dag: str, run: str, task: str, option: str) -> None:
+        """Answer a task that waits for a person."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances/{task}/-1/hitlDetails"
+        self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         answer = self._client.request(method, path, **kwargs)
         if answer.status_code >= 400:

@@ -23,6 +23,7 @@ RECORD = "swath.decision.record"  # runs:/<id>/decision.json
 AGAINST = "swath.decision.champion"  # version that was champion when it was decided; empty for none
 PROMOTED = "swath.promoted_at"  # only versions that were champion have it
 APPROVER = "swath.approver"
+REJECTER = "swath.rejecter"
 FORMER = "swath.former_champion"  # version that this one followed; empty for none
 RESTORED = "swath.restored_at"
 RESTORED_WHY = "swath.restored_because"
@@ -70,15 +71,13 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def promote(client: MlflowClient, name: str, *, approver: str | None = None, override: str | None = None) -> Promotion:
+def promote(client: MlflowClient, name: str, approver: str | None = None, override: str | None = None) -> Promotion:
     """Make the challenger champion, if its decision says so and was taken against the champion of today.
 
     ``override`` is a person's reason to promote in spite of the decision. Doing it twice changes nothing the second
     time. Raises ``BadData`` if there is no challenger.
     """
-    challenger, champion = holder(client, name, CHALLENGER), holder(client, name, CHAMPION)
-    if challenger is None:
-        raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
+    challenger, champion = _contenders(client, name)
     number = str(challenger.version)
     former = str(champion.version) if champion else None
     if former == number:
@@ -94,6 +93,28 @@ def promote(client: MlflowClient, name: str, *, approver: str | None = None, ove
     if WITHDRAWN in challenger.tags:
         client.delete_model_version_tag(name, number, WITHDRAWN)
     return Promotion(champion=number, former=former, changed=True, reason=reason)
+
+
+def reject(client: MlflowClient, name: str, rejecter: str) -> Promotion:
+    """Write on the challenger that ``rejecter`` refused it, whatever its decision was; the champion stays.
+
+    Raises ``BadData`` if there is no challenger, or if it is champion already.
+    """
+    challenger, champion = _contenders(client, name)
+    former = str(champion.version) if champion else None
+    if former == str(challenger.version):
+        raise BadData(f"Version {former} is champion already; put a former one in charge with `swath model rollback`.")
+    reason = f"Rejected by {rejecter}."
+    before = [line for line in challenger.tags.get(REASONS, "").splitlines() if line != reason]
+    tag(client, challenger, {REJECTER: rejecter, REASONS: "\n".join([*before, reason]), DECISION: "refuse"})
+    return Promotion(champion=former, former=former, changed=False, reason=f"Version {challenger.version}: {reason}")
+
+
+def _contenders(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVersion | None]:
+    challenger = holder(client, name, CHALLENGER)
+    if challenger is None:
+        raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
+    return challenger, holder(client, name, CHAMPION)
 
 
 def _obstacle(challenger: ModelVersion, champion: str | None) -> str | None:

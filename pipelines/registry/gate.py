@@ -23,9 +23,10 @@ from pipelines.evaluation import metrics as m
 from pipelines.evaluation.bootstrap import paired_gain
 from pipelines.evaluation.ground import digest, ground_of, read_plan
 from pipelines.evaluation.score import Tally, by, tally_scene
-from pipelines.evaluation.stitching import Stitcher, open_scene
+from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
+from pipelines.inference.raster import in_bands
 from pipelines.inference.runtime import Runtime
 from pipelines.lineage.revision import revision
 from pipelines.progress import report
@@ -158,7 +159,7 @@ class _Trial:
             verify(scene, self.catalog)
             ground = ground_of(scene, self.plan, "test", self.data / "labels", self.params.labels)
             if ground:
-                with open_scene(scene, self.catalog, contract.band_names) as source:
+                with in_bands(scene, self.catalog, contract.band_names).open() as source:
                     tally_scene(tally, ground, stitch(source))
         return tally
 

@@ -36,6 +36,20 @@ def wait_for_run(system: System, dag: str, earlier: set[str]) -> dict[str, Any]:
     raise AssertionError(f"no new run of {dag} ended within {_LIMIT} s")
 
 
+def answer(system: System, earlier: set[str], option: str) -> None:
+    """Answer as the logged-in person when the next run of ``train_model`` asks for approval."""
+    deadline = time.monotonic() + _LIMIT
+    while time.monotonic() < deadline:
+        for run in (r["dag_run_id"] for r in system.airflow.runs("train_model") if r["dag_run_id"] not in earlier):
+            task = next(t for t in system.airflow.tasks("train_model", run) if t["task_id"] == "approve")
+            assert task["state"] not in ("success", "skipped", "failed", "upstream_failed"), task
+            if task["state"] == "awaiting_input":
+                system.airflow.respond("train_model", run, "approve", option)
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"nobody was asked for approval within {_LIMIT} s")
+
+
 def known(system: System, dag: str) -> set[str]:
     return {run["dag_run_id"] for run in system.airflow.runs(dag)}
 
@@ -76,7 +90,7 @@ def test_drift_is_decided_and_its_report_written(system: System, chain: dict[str
 
 def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:
     builds, trainings = known(system, "build_dataset"), known(system, "train_model")
-    system.change(train={"lr": 0.003})
+    system.change(train={"lr": 0.003}, gate={"min_gain": -1.0, "approval": True})
     system.git("commit", "--quiet", "--all", "--message", "Learn faster")
     pushed = system.git("rev-parse", "HEAD")
     build = wait_for_run(system, "build_dataset", builds)
@@ -84,10 +98,16 @@ def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict
     assert system.airflow.result("build_dataset", build["dag_run_id"], "resolve_revision")["revision"] == pushed
     reused = system.airflow.result("build_dataset", build["dag_run_id"], "chip")["reused"]
     assert reused, "a training parameter must not cut chips anew"
+    answer(system, trainings, "Reject")
     training = wait_for_run(system, "train_model", trainings)
     released = system.airflow.result("train_model", training["dag_run_id"], "resolve_revision")["revision"]
     assert f"Swath-Source: {pushed}" in system.git("show", "-s", "--format=%B", released)
     assert not system.airflow.result("train_model", training["dag_run_id"], "train")["reused"]
+    gate = system.airflow.result("train_model", training["dag_run_id"], "gate")
+    client = mlflow.MlflowClient(tracking_uri=system.services.mlflow)
+    assert gate["verdict"] == "promote"
+    assert client.get_model_version("sample", gate["challenger"]).tags["swath.rejecter"] == system.services.user
+    assert client.get_model_version_by_alias("sample", "champion").version == gate["champion"]
 
 
 def test_a_second_chain_reuses_every_stage_and_adds_nothing(system: System, chain: dict[str, DagResult]) -> None:

@@ -125,6 +125,20 @@ def test_packaging_again_finds_the_run_and_registering_again_the_version(world, 
     assert float(tags["swath.miou.value"]) == pytest.approx(world.good.score, abs=1e-4)
 
 
+def test_a_person_may_reject_what_the_gate_would_promote(world, model):
+    model.enter(world.poor)
+    model.judge(world.poor)
+    done = model.reject("kim")
+    assert (done.champion, done.changed) == (None, False)
+    tags = model.tags("1")
+    assert (tags[aliases.DECISION], tags[aliases.REJECTER]) == ("refuse", "kim")
+    assert "beats the baseline" in tags[aliases.REASONS] and "Rejected by kim." in tags[aliases.REASONS]
+    model.reject("kim")  # a retried task
+    assert model.tags("1")[aliases.REASONS] == tags[aliases.REASONS]
+    later = model.promote()
+    assert not later.changed and "Rejected by kim" in later.reason
+
+
 def test_the_whole_way_of_two_models(world, model):
     # A first champion beats the baseline.
     assert model.enter(world.poor) == "1"
