@@ -113,7 +113,19 @@ def _project(workspace: Path) -> str:
 
 def _summary(workspace: Path, stage: str) -> dict[str, object]:
     """What a person wants to read of the stage beside its hash."""
+    if stage == "snapshot":
+        return {"summary": _snapshot(workspace)}
     shown = {"split": "data/certificate.json", "evaluate": "data/metrics.json"}
     if stage not in shown:
         return {}
     return {"summary": read_json(workspace / shown[stage])}
+
+
+def _snapshot(workspace: Path) -> dict[str, object]:
+    from pipelines.dataset.snapshot import overlaps, read_manifest
+    from pipelines.scenes.catalog import read_scenes
+
+    manifest = read_manifest(workspace / "data" / "manifest.json")
+    around = read_scenes(settings().catalog / manifest.project)
+    left_out = [f"Scene {one.scene} is left out: {one.reason}" for one in manifest.excluded]
+    return {"scenes": len(manifest.scenes), "findings": [*left_out, *manifest.findings, *overlaps(around, manifest)]}

@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 from pydantic import BaseModel, ConfigDict
 from rasterio.windows import Window
+from shapely import STRtree
 from shapely.geometry import shape
 
 from pipelines.config.params import Params
@@ -21,7 +22,7 @@ from pipelines.progress import report
 from pipelines.scenes.scene import Scene
 
 UNLABELLED = 255
-_SAME_PLACE = 0.9  # of the larger footprint; a date of one place shares at least this much with another
+_TOUCHING = 0.01  # of a footprint; neighbours share slivers at their edges
 _TILE = 1024  # pixels; shifts are measured on one tile a scene
 
 log = logging.getLogger(__name__)
@@ -133,20 +134,26 @@ def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path
 
 
 def overlaps(scenes: list[Scene], manifest: Manifest) -> list[str]:
-    """Scenes outside the dataset that show ground of a scene inside, at another place's name: no score on them counts.
+    """A sentence for each of ``scenes`` that is outside the dataset and shows ground that is inside: such as a labelled
+    scene's copy or another date under a name without labels. A map of it says nothing of unseen ground.
 
-    Told, and kept out of the manifest, which a scene without labels must not change. Dates of one place do overlap;
-    a scene counts here if it covers another footprint in part.
+    Told, and kept out of the manifest, which a scene without labels must not change.
     """
-    inside = [(s.id, shape(s.geometry)) for s in manifest.scenes]
-    taken = {s.id for s in manifest.scenes}
+    inside = list(manifest.scenes)
+    grounds = [shape(scene.geometry) for scene in inside]
+    tree = STRtree(grounds)
+    taken = {scene.id for scene in inside}
     found = []
-    for scene in scenes:
+    for scene in sorted((s for s in scenes if s.id not in taken), key=lambda s: s.id):
         footprint = shape(scene.geometry)
-        for other, ground in inside if scene.id not in taken else ():
-            shared = footprint.intersection(ground).area / max(footprint.area, ground.area)
-            if 0 < shared < _SAME_PLACE:
-                found.append(f"Scene {scene.id} has no labels and overlaps {other} of the dataset by {shared:.0%}.")
+        near = {inside[i].id: footprint.intersection(grounds[i]).area / footprint.area for i in tree.query(footprint)}
+        if shared := {id: share for id, share in near.items() if share > _TOUCHING}:
+            most = max(shared, key=lambda id: (shared[id], id))
+            others = f" and {len(shared) - 1} more scenes" if len(shared) > 1 else ""
+            found.append(
+                f"Scene {scene.id} is not in the dataset, and {shared[most]:.0%} of it is ground of {most}{others} "
+                "that is; its map says nothing of unseen ground."
+            )
     return found
 
 

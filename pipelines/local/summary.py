@@ -39,6 +39,7 @@ def _rows(by: dict[str, dict[str, dict[str, Any]]]) -> list[tuple[str, str]]:
             f"{published.get('quarantined', 0)} in quarantine",
         ),
         ("dataset", _dataset(version)),
+        *(("to look at", sentence) for sentence in build.get("snapshot", {}).get("summary", {}).get("findings", [])),
         ("reused stages", ", ".join(_reused(build, train)) or "none"),
         ("leakage certificate", _certificate(certificate)),
         (

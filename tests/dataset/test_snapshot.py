@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from pipelines.dataset.snapshot import read_manifest, take_snapshot
+from pipelines.dataset.snapshot import overlaps, read_manifest, take_snapshot
 from pipelines.errors import BadData
 from tests.builders import write_scene
 from tests.dataset.conftest import Town
@@ -60,6 +60,23 @@ def test_a_mask_of_another_shape_leaves_its_scene_out_and_the_rest_goes_on(tmp_p
     assert "67 x 64" in manifest.excluded[0].reason and "64 x 64" in manifest.excluded[0].reason
     assert [f.path for f in manifest.labels] == ["good.tif"]
     assert [p.name for p in (tmp_path / "data" / "labels").iterdir()] == ["good.tif"]
+
+
+def test_a_scene_outside_the_dataset_over_ground_inside_is_told(tmp_path: Path) -> None:
+    catalog, masks = tmp_path / "catalog", tmp_path / "masks"
+    pixels, east = np.ones((2, 64, 64), np.uint16), (HERE[0] + 320, HERE[1])
+    far = (HERE[0] + 6400, HERE[1])
+    scenes = [
+        write_scene(catalog, pixels, id="labelled", origin=HERE),
+        write_scene(catalog, pixels, id="copy", origin=HERE),
+        write_scene(catalog, pixels, id="half", origin=east),
+        write_scene(catalog, pixels, id="far", origin=far),
+    ]
+    write_mask(masks, "labelled", (64, 64))
+    manifest = take_snapshot(scenes, catalog, params(masks), tmp_path / "data")
+    copy, half = overlaps(scenes, manifest)
+    assert "Scene copy" in copy and "100% of it is ground of labelled" in copy
+    assert "Scene half" in half and "50% of it is ground of labelled" in half
 
 
 def test_match_restricts_the_scenes(tmp_path: Path) -> None:
