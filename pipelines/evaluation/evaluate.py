@@ -17,10 +17,11 @@ from pipelines.evaluation.chips import network_predictor, score_chips, val_tempe
 from pipelines.evaluation.ground import digest, ground_of, read_plan
 from pipelines.evaluation.report import Outcome, summary, write
 from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
-from pipelines.evaluation.stitching import Stitcher, open_scene
+from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import log_evaluation
 from pipelines.evaluation.watch import ValProfile
 from pipelines.files import replacing, write_json
+from pipelines.inference.raster import in_bands
 from pipelines.inference.stitch import RowBand
 from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
@@ -59,7 +60,7 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
         verify(scene, catalog)
         ground = ground_of(scene, plan, "test", data / "labels", params.labels)
         val_chips = plan[(plan["split"] == "val") & (plan["scene_id"] == scene.id)]
-        with open_scene(scene, catalog, spec.bands) as source:
+        with in_bands(scene, catalog, spec.bands).open() as source:
             bands = stitch(source)
             if not val_chips.empty:
                 watched.append(ValProfile(scene, val_chips, spec.bands, names, params.drift.sample))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,12 +131,18 @@ class RasterSource:
 
 def of_scene(scene: Scene, catalog: Path, contract: Contract) -> Raster:
     """A scene of the catalog as ``contract`` sees it. Raises ``BadData`` where it breaks the contract."""
-    names = [band.name for band in scene.bands]
-    indexes = _by_name(scene.id, names, contract)
-    chosen = [scene.bands[i - 1] for i in indexes]
-    _check_units(scene.id, [band.units for band in chosen], contract)
+    raster = in_bands(scene, catalog, contract.band_names)
+    _check_units(scene.id, [scene.bands[i - 1].units for i in raster.indexes], contract)
     _check_resolution(scene.id, scene.resolution, contract)
-    raster = Raster(
+    _check_values(raster, contract)
+    return raster
+
+
+def in_bands(scene: Scene, catalog: Path, bands: Sequence[str]) -> Raster:
+    """A scene of the catalog with its bands in the order of ``bands``. Raises ``BadData`` if it lacks one."""
+    indexes = _by_name(scene.id, [band.name for band in scene.bands], bands)
+    chosen = [scene.bands[i - 1] for i in indexes]
+    return Raster(
         id=scene.id,
         image=scene.image_path(catalog),
         mask=scene.mask_path(catalog),
@@ -152,8 +159,6 @@ def of_scene(scene: Scene, catalog: Path, contract: Contract) -> Raster:
         mask_sha256=scene.mask_sha256,
         source=scene.image_path(catalog).as_posix(),
     )
-    _check_values(raster, contract)
-    return raster
 
 
 def of_file(path: Path, contract: Contract) -> Raster:
@@ -213,7 +218,7 @@ def _indexes(path: Path, image: rasterio.DatasetReader, contract: Contract) -> t
     visible = [i for i, use in zip(image.indexes, image.colorinterp, strict=True) if use != ColorInterp.alpha]
     names = [image.descriptions[i - 1] for i in visible]
     if any(names):
-        return tuple(visible[i - 1] for i in _by_name(path.name, [name or "" for name in names], contract))
+        return tuple(visible[i - 1] for i in _by_name(path.name, [name or "" for name in names], contract.band_names))
     if len(visible) != len(contract.bands):
         raise BadData(
             f"{path} has {len(visible)} bands without names, but the model takes {len(contract.bands)}: "
@@ -222,14 +227,14 @@ def _indexes(path: Path, image: rasterio.DatasetReader, contract: Contract) -> t
     return tuple(visible)
 
 
-def _by_name(what: str, names: list[str], contract: Contract) -> tuple[int, ...]:
-    missing = [name for name in contract.band_names if name not in names]
+def _by_name(what: str, names: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
+    missing = [name for name in wanted if name not in names]
     if missing:
         raise BadData(
             f"{what} has the bands {', '.join(names)}, but the model also takes {', '.join(missing)}; "
-            f"give an image with {', '.join(contract.band_names)}."
+            f"give an image with {', '.join(wanted)}."
         )
-    return tuple(names.index(name) + 1 for name in contract.band_names)
+    return tuple(names.index(name) + 1 for name in wanted)
 
 
 def _check_units(what: str, units: list[str | None], contract: Contract) -> None:
