@@ -4,6 +4,8 @@ VENV := $(VAR)/venv
 PYTHON ?= python3
 export SWATH_HOME := $(VAR)
 export PYTHONPYCACHEPREFIX := $(VAR)/pycache
+# Some images forbid bytecode; without it each of a run's many processes compiles Airflow and torch anew.
+export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
 .PHONY: run up down test lint bench pictures lock

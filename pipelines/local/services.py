@@ -108,7 +108,8 @@ def environment(checkout: Path, services: Services) -> dict[str, str]:
         "WHYLOGS_NO_ANALYTICS": "True",
         "DO_NOT_TRACK": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "PYTHONPYCACHEPREFIX": str(home / "pycache"),
+        "PYTHONPYCACHEPREFIX": os.environ.get("PYTHONPYCACHEPREFIX") or str(home / "pycache"),
+        "PYTHONDONTWRITEBYTECODE": "",  # where it is set, every task compiles Airflow and torch anew
         "AIRFLOW_HOME": str(home / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(checkout / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(checkout / "plugins"),
