@@ -86,7 +86,9 @@ def _objects(source: str) -> Iterator[tuple[str, list[Any]]]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
     try:
-        store = fsspec.filesystem("s3", anon=anonymous, endpoint_url=endpoint, use_listings_cache=False)
+        # no listing and no credentials of an earlier call
+        fresh = {"use_listings_cache": False, "skip_instance_cache": True}
+        store = fsspec.filesystem("s3", anon=anonymous, endpoint_url=endpoint, **fresh)
         listed = store.find(source, detail=True)
     except Exception as error:  # botocore's errors have no common base with OSError
         raise SwathError(f"{source} could not be listed ({type(error).__name__}: {error}); try again.") from error

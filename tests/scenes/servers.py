@@ -1,7 +1,8 @@
-"""Real servers on loopback: files with range requests, counted, and rustac's STAC API."""
+"""Real servers on loopback: files with range requests, counted, rustac's STAC API, and SeaweedFS's S3."""
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -46,21 +47,54 @@ def file_server(folder: Path) -> Iterator[tuple[str, ThreadingHTTPServer]]:
 @contextmanager
 def stac_api(*documents: Path) -> Iterator[str]:
     """rustac's STAC API server over items and collections in files."""
+    address = _free_address()
+    with _started("rustac", "serve", "--addr", address, "--create-collections", *map(str, documents), at=address):
+        yield f"http://{address}"
+
+
+@contextmanager
+def s3(folder: Path) -> Iterator[dict[str, str]]:
+    """SeaweedFS's S3 server with its data in ``folder``: the environment variables that lead to it."""
+    key, secret = "swath", "a-secret-of-the-tests"
+    rights = {"identities": [{"name": key, "credentials": [{"accessKey": key, "secretKey": secret}]}]}
+    rights["identities"][0]["actions"] = ["Admin", "Read", "Write", "List"]  # type: ignore[assignment]
+    (folder / "s3.json").write_text(json.dumps(rights))
+    ports = {name: _free_address().split(":")[1] for name in ("master", "volume", "filer", "s3")}
+    chosen = [f"-{name}.port={port}" for name, port in ports.items()]
+    chosen += [f"-{name}.port.grpc={_free_address().split(':')[1]}" for name in ports]
+    flags = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.volumeSizeLimitMB=64"]
+    flags += ["-volume.max=8", "-master.telemetry=false"]
+    address = f"127.0.0.1:{ports['s3']}"
+    flags += ["-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
+    with _started("weed", "server", *flags, *chosen, at=f"{address}/healthz"):
+        yield {
+            "AWS_ENDPOINT_URL": f"http://{address}",
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": secret,
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+
+
+def _free_address() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    command = [str(Path(sys.executable).parent / "rustac"), "serve", "--addr", address, "--create-collections"]
-    process = subprocess.Popen([*command, *map(str, documents)], stdout=subprocess.DEVNULL)
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def _started(program: str, *arguments: str, at: str) -> Iterator[None]:
+    command = [str(Path(sys.executable).parent / program), *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(200):
+        for _ in range(600):
             if process.poll() is not None:
-                raise RuntimeError(f"rustac ended with {process.returncode}")
+                raise RuntimeError(f"{program} ended with {process.returncode}")
             try:
-                httpx.get(f"http://{address}/").raise_for_status()
+                httpx.get(f"http://{at}").raise_for_status()
                 break
             except httpx.HTTPError:
                 time.sleep(0.05)
-        yield f"http://{address}"
+        yield
     finally:
-        process.terminate()
-        process.wait(10)
+        process.kill()  # its data are the test's own, and SeaweedFS takes half a minute to say goodbye
+        process.wait()
