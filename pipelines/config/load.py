@@ -14,11 +14,12 @@ from pipelines.config.params import Params
 from pipelines.config.settings import settings
 from pipelines.errors import BadData
 
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
+# Without braces: with them `dvc exp run -S` takes a name for a reference within the file, and fails.
+_VARIABLE = re.compile(r"\$([A-Z][A-Z0-9_]*)")
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
-    """Read and check a ``params.yaml``; ``${NAME}`` in it is replaced from the environment.
+    """Read and check a ``params.yaml``; ``$NAME`` in it is replaced from the environment.
 
     Raises ``BadData`` with one line for each wrong value.
     """
@@ -77,5 +78,5 @@ def _variable(name: str, path: Path) -> str:
     if name == "SWATH_HOME":
         return str(settings().home)
     if (found := os.environ.get(name)) is None:
-        raise BadData(f"{path} uses ${{{name}}}, which is not set; set it to the folder that holds your data.")
+        raise BadData(f"{path} uses ${name}, which is not set; set it to the folder that holds your data.")
     return found

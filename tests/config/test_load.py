@@ -49,7 +49,7 @@ def test_a_wrong_value_is_named_in_a_sentence(tmp_path: Path, text: str, told: s
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SWATH_DATA", raising=False)
     with pytest.raises(BadData, match="SWATH_DATA"):
-        load_params(overlaid(tmp_path, "scenes: {source: '${SWATH_DATA}/images'}\n"))
+        load_params(overlaid(tmp_path, "scenes: {source: '$SWATH_DATA/images'}\n"))
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed", "!!python/object/apply:os.system ['true']"])
