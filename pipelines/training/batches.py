@@ -64,7 +64,7 @@ class ChipBatches(Dataset[Batch]):
     """Chips as batches; integers until here."""
 
     def __init__(self, store: ChipStore, statistics: Statistics, augmentation: Sequence[str], seed: int) -> None:
-        self.store, self.means = store, statistics.means
+        self.store, self.statistics = store, statistics
         self.augmentation, self.seed = tuple(augmentation), seed
 
     def __getitem__(self, draw: Draw) -> Batch:
@@ -73,8 +73,9 @@ class ChipBatches(Dataset[Batch]):
         if self.augmentation:
             chance = torch.Generator().manual_seed(seed_of(self.seed, draw.epoch, draw.step))
             given = torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(masks)
-            images, labels, masks = (field.numpy() for field in augment(*given, self.augmentation, chance))
-        filled = torch.from_numpy(fill_masked(images, masks, self.means))
+            changed = augment(*given, self.augmentation, chance, self.statistics.stds)
+            images, labels, masks = (field.numpy() for field in changed)
+        filled = torch.from_numpy(fill_masked(images, masks, self.statistics.means))
         return Batch(filled.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels).long())
 
 
