@@ -124,6 +124,7 @@ class Model(_Section):
     name: str
     encoder: str
     weights: str | None = None  # a file of weights, or the name of torchgeo weights
+    detail: Annotated[int, Field(ge=0)] = 0
 
 
 class Train(_Section):
@@ -135,7 +136,8 @@ class Train(_Section):
     batch: Annotated[int, Field(ge=1)]
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    augment: tuple[Literal["flip", "rotate90", "brightness"], ...]
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0
+    augment: tuple[Literal["flip", "rotate90", "brightness", "color", "contrast", "haze"], ...]
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     seed: int = 0
 

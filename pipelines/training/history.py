@@ -22,7 +22,9 @@ _COLUMNS = ("train_loss", "val_loss", "val_miou", "lr")
 class History(L.Callback):
     """Keeps one row an epoch and the weights of the epoch with the least val loss.
 
-    All of it lies in the one checkpoint file of an epoch, so a kill can't part the weights from what is known of them.
+    These are the weights that were validated, so it stands before a callback that averages weights and puts the
+    training's own back after validation. All of it lies in the one checkpoint file of an epoch, so a kill can't part
+    the weights from what is known of them.
     """
 
     def __init__(self, stopping: EarlyStopping) -> None:
@@ -31,19 +33,24 @@ class History(L.Callback):
         self.best_loss = math.inf
         self.best_epoch = -1
         self.best: dict[str, Tensor] = {}
+        self._validated: dict[str, Tensor] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # a run that was killed after it had stopped early is resumed only to be finished
         trainer.should_stop = self.stopping.wait_count >= self.stopping.patience
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         assert isinstance(pl_module, SegmentationTask)
+        state = pl_module.trained.state_dict()
+        self._validated = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         values["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
         epoch = trainer.current_epoch + 1
         if values["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = values["val_loss"], epoch
-            self.best = {name: tensor.detach().cpu().clone() for name, tensor in pl_module.trained.state_dict().items()}
+            self.best = self._validated
         self.rows.append({"epoch": epoch} | {name: values[name] for name in _COLUMNS})
         log_epoch(epoch, {name: value for name, value in values.items() if math.isfinite(value)})
         said = f"epoch {epoch} of {trainer.max_epochs}, val mIoU {values['val_miou']:.2f}"

@@ -6,7 +6,8 @@ from typing import cast
 
 import segmentation_models_pytorch as smp
 import timm
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torchgeo.models import FCN, FarSeg
 
 from pipelines.config.params import Model
@@ -15,16 +16,39 @@ from pipelines.errors import BadData
 _FARSEG_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
+class Detailed(nn.Module):
+    """A network with a skip connection at full resolution beside it.
+
+    The libraries' encoders halve the image before their first skip, so single pixels reach the output by way of half
+    the resolution alone. U-Net as published (Ronneberger et al. 2015, "U-Net: convolutional networks for biomedical
+    image segmentation") has a skip at full resolution; here two convolutions see the pixels and a third joins both.
+    Takes ``(n, bands, h, w)`` and returns logits ``(n, classes, h, w)``.
+    """
+
+    def __init__(self, coarse: nn.Module, bands: int, width: int, classes: int) -> None:
+        """``coarse`` gives ``width`` channels."""
+        super().__init__()
+        self.coarse = coarse
+        self.fine = nn.Sequential(_convolution(bands, width), _convolution(width, width))
+        self.head = nn.Sequential(_convolution(2 * width, width), nn.Conv2d(width, classes, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return cast(Tensor, self.head(torch.cat([self.coarse(images), self.fine(images)], dim=1)))
+
+
 def build(model: Model, bands: int, classes: int) -> nn.Module:
     """A network with random weights: float32 ``(n, bands, h, w)`` to logits ``(n, classes, h, w)``.
 
-    Sides must be multiples of 32.
+    Sides must be multiples of 32. With ``model.detail`` channels it is ``Detailed``.
 
     ``smp`` takes every architecture of segmentation-models-pytorch, on its own encoders, on ``tu-`` and the name of a
     timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``.
     Raises ``BadData`` for names that the library does not know.
     """
-    return _of_smp(model, bands, classes) if model.library == "smp" else _of_torchgeo(model, bands, classes)
+    make = _of_smp if model.library == "smp" else _of_torchgeo
+    if model.detail:
+        return Detailed(make(model, bands, model.detail), bands, model.detail, classes)
+    return make(model, bands, classes)
 
 
 def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
@@ -33,6 +57,11 @@ def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
         if isinstance(module, nn.Conv2d):
             return name, module
     raise BadData(f"{type(network).__name__} has no convolution that sees the bands; choose another model.")
+
+
+def _convolution(given: int, made: int) -> nn.Module:
+    layers = nn.Conv2d(given, made, 3, padding=1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True)
+    return nn.Sequential(*layers)
 
 
 def _of_smp(model: Model, bands: int, classes: int) -> nn.Module:

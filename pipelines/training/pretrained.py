@@ -20,6 +20,7 @@ from pipelines.training.network import first_conv
 
 _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
+_ENCODERS = ("encoder", "encoder.model", "backbone")
 _LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
 
 
@@ -50,7 +51,7 @@ def load_pretrained(network: nn.Module, weights: str) -> float:
 def _targets(network: nn.Module) -> Iterator[nn.Module]:
     """Largest first: a state dict of the whole network fits that best, one of an encoder its encoder."""
     yield network
-    for name in ("encoder", "encoder.model", "backbone"):
+    for name in ("coarse", *(f"{stem}{part}" for stem in ("", "coarse.") for part in _ENCODERS)):
         try:
             yield network.get_submodule(name)
         except AttributeError:

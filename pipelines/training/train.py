@@ -20,6 +20,7 @@ from pipelines.files import replacing, sha256, write_json
 from pipelines.lineage.revision import revision
 from pipelines.training import tracking
 from pipelines.training.attempt import Attempt, attempt, key
+from pipelines.training.averaging import moving_average
 from pipelines.training.batches import loader, train_loader
 from pipelines.training.certified import require_certified
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
@@ -102,6 +103,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     keep = ModelCheckpoint(
         work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
+    averaging = [moving_average(settings.ema)] if settings.ema else []
     cuda = torch.cuda.is_available()
     _quiet()
     trainer = L.Trainer(
@@ -109,7 +111,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         devices=1,
         precision=_precision(settings.precision, cuda),
         max_epochs=settings.epochs,
-        callbacks=[history, stopping, keep],
+        callbacks=[history, *averaging, stopping, keep],
         deterministic="warn" if cuda else False,  # on a CPU all that is used here is deterministic anyway
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -131,8 +133,11 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
 
 
 def _precision(asked: str, cuda: bool) -> Any:
+    if asked == "auto" and not cuda:
+        able = torch.cpu.get_capabilities()
+        return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
     if asked == "auto":
-        return "16-mixed" if cuda else "32-true"
+        return "16-mixed"
     return "32-true" if asked == "32" else asked
 
 

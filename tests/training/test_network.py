@@ -22,8 +22,9 @@ UNET = Model(library="smp", name="Unet", encoder="resnet18")
     ],
 )
 @pytest.mark.parametrize("bands", [1, 13])
-def test_networks_take_any_number_of_bands(library, name, encoder, bands):
-    network = build(Model(library=library, name=name, encoder=encoder), bands, 5).eval()
+@pytest.mark.parametrize("detail", [0, 8])
+def test_networks_take_any_number_of_bands(library, name, encoder, bands, detail):
+    network = build(Model(library=library, name=name, encoder=encoder, detail=detail), bands, 5).eval()
     assert network(torch.zeros(2, bands, 64, 96)).shape == (2, 5, 64, 96)
 
 
@@ -52,14 +53,16 @@ def test_a_whole_network_is_taken_over_bit_for_bit(tmp_path):
     assert torch.equal(network.eval()(images), former.eval()(images))
 
 
+@pytest.mark.parametrize("detail", [0, 8])
 @pytest.mark.parametrize("bands", [3, 6, 13])
-def test_an_encoder_of_other_bands_gives_activations_of_the_same_size(tmp_path, bands):
+def test_an_encoder_of_other_bands_gives_activations_of_the_same_size(tmp_path, bands, detail):
     torch.manual_seed(0)
     encoder = resnet18()  # timm's names, three bands, as torchgeo's weights are
     torch.save({"state_dict": encoder.state_dict()}, tmp_path / "encoder.pth")
-    network = build(UNET, bands, 5)
+    whole = build(UNET.model_copy(update={"detail": detail}), bands, 5)
+    network = whole.coarse if detail else whole
     head = network.segmentation_head[0].weight.clone()
-    load_pretrained(network, str(tmp_path / "encoder.pth"))
+    load_pretrained(whole, str(tmp_path / "encoder.pth"))
     grey = torch.rand(2, 1, 32, 32)
     expected = torch.nn.functional.conv2d(grey.repeat(1, 3, 1, 1), encoder.conv1.weight, stride=2, padding=3)
     assert torch.allclose(first_conv(network)[1](grey.repeat(1, bands, 1, 1)), expected, atol=1e-5)
