@@ -17,7 +17,7 @@ _SIGNS = {
     "success": "[green]done[/]",
     "failed": "[red]failed[/]",
     "running": "[yellow]running[/]",
-    "skipped": "[dim]unchanged[/]",
+    "skipped": "[dim]nothing to do[/]",
 }
 _NOTE_EVERY = 10  # seconds between two notes of running tasks where there is no live table
 _OVER = ("success", "failed", "skipped", "upstream_failed", "removed")
