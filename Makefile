@@ -31,8 +31,8 @@ lint: $(VENV)/.ready  ## style, types and import contracts
 bench: $(VENV)/.ready  ## every figure that the README quotes
 	@for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/bin/python $$file || exit 1; done
 
-pictures: $(VENV)/.ready  ## of the README, from the newest run
-	@PYTHONPATH=. $(VENV)/bin/python docs/pictures.py
+pictures: $(VENV)/.ready  ## of the README, from the newest run; with CONFIG those of an example
+	@PYTHONPATH=. $(VENV)/bin/python docs/$(if $(CONFIG),places.py $(CONFIG),pictures.py)
 
 lock: $(VENV)/.ready  ## pin anew what pyproject.toml asks for
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header \

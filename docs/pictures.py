@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import numpy as np
 import rasterio
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from pipelines.config import load_params, settings
+from pipelines.config.params import LabelClass
 from pipelines.errors import SwathError
 from pipelines.local.services import Services, running, start, stop
 
@@ -54,17 +57,12 @@ def scene_with_map(project: str) -> None:
     with rasterio.open(settings().catalog / project / "scenes" / folder.name / "image.tif") as image:
         names = list(image.descriptions)
         bands = image.read([names.index(b) + 1 for b in ("B04", "B03", "B02")]).astype(np.float32)
-    seen = bands[:, bands.all(0)]
-    low, high = (np.percentile(seen, share, axis=1)[:, None, None] for share in (1, 98))
-    colour = np.where(bands.all(0), np.clip((bands - low) / (high - low), 0, 1), 1)
+    bands[:, ~bands.all(0)] = np.nan
     with rasterio.open(folder / "classes.tif") as found, rasterio.open(folder / "confidence.tif") as confidence:
         indices, sure = found.read(1), np.ma.masked_equal(confidence.read(1), confidence.nodata)
-    legend = np.array([[*(int(c.color[i : i + 2], 16) for i in (1, 3, 5)), 255] for c in classes], np.uint8)
-    table = np.full((256, 4), 255, np.uint8)
-    table[: len(legend)] = legend
     figure, axes = plt.subplots(1, 3, figsize=(13.6, 5), layout="constrained")
     for axis, picture, title in zip(
-        axes, (np.moveaxis(colour, 0, -1), table[indices], sure), ("scene", "classes", "confidence, %"), strict=True
+        axes, (stretched(bands), colours(classes)[indices], sure), ("scene", "classes", "confidence, %"), strict=True
     ):
         shown = axis.imshow(picture, cmap="viridis", interpolation="nearest")
         axis.set_title(title, loc="left")
@@ -77,7 +75,21 @@ def scene_with_map(project: str) -> None:
         frameon=False,
     )
     figure.savefig(TARGET / "map.png", dpi=80)
-    _shrink(TARGET / "map.png")
+    shrink(TARGET / "map.png")
+
+
+def stretched(bands: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``(3, h, w)`` as a picture ``(h, w, 3)``, 0 to 1, between the 1st and 98th percentile; white where NaN."""
+    low, high = (np.nanpercentile(bands, share, axis=(1, 2))[:, None, None] for share in (1, 98))
+    return np.moveaxis(np.nan_to_num(np.clip((bands - low) / (high - low), 0, 1), nan=1.0), 0, -1)
+
+
+def colours(classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
+    """A table ``(256, 4)`` from class index to colour; white beyond."""
+    table = np.full((256, 4), 255, np.uint8)
+    for index, label in enumerate(classes):
+        table[index, :3] = [int(label.color[i : i + 2], 16) for i in (1, 3, 5)]
+    return table
 
 
 def screenshots(services: Services, project: str) -> None:
@@ -90,7 +102,7 @@ def screenshots(services: Services, project: str) -> None:
         page = browser.new_page(viewport=_VIEW)
         page.set_default_timeout(60_000)
         _log_in(page, services)
-        page.add_init_script("localStorage.setItem('dag_view-train_model', JSON.stringify('graph'))")
+        page.add_init_script("localStorage.setItem('default_dag_view', JSON.stringify('graph'))")
         page.goto(f"{services.airflow}/dags/train_model")
         page.wait_for_timeout(8_000)
         page.screenshot(path=TARGET / "airflow.png")
@@ -108,7 +120,7 @@ def screenshots(services: Services, project: str) -> None:
         browser.close()
 
 
-def _shrink(path: Path) -> None:
+def shrink(path: Path) -> None:
     with Image.open(path) as picture:
         small = picture.convert("RGB").quantize(160)
     small.save(path, optimize=True)
