@@ -15,7 +15,7 @@ import typer
 from pipelines.cli.result import RESULT_FILE, emit
 from pipelines.config import load_params, settings
 from pipelines.files import read_json
-from pipelines.lineage.revision import revision
+from pipelines.lineage.revision import REVISION, revision
 from pipelines.workspace.release import release, released_lock, released_revision
 from pipelines.workspace.source import pin, resolve
 from pipelines.workspace.stage import LOCK, add_lock, bring, reproduce
@@ -25,7 +25,10 @@ from pipelines.workspace.workspace import close_workspace, environment, open_wor
 app = typer.Typer()
 
 Run = Annotated[str, typer.Option(help="Name of the run, and of its workspace.")]
-AtRevision = Annotated[str | None, typer.Option(help="Branch, tag or commit; the watched branch if left out.")]
+AtRevision = Annotated[
+    str | None,  # a command that `at` runs works at the commit that `at` was given
+    typer.Option(envvar=REVISION, help="Branch, tag or commit; the watched branch if left out."),
+]
 LockEntries = Annotated[str, typer.Option(envvar=LOCK, help="JSON: dvc.lock entries of the run's stages so far.")]
 Needs = Annotated[list[str] | None, typer.Option(help="Output of a stage that the command reads; may be repeated.")]
 

@@ -11,6 +11,7 @@ import pytest
 import rasterio
 
 from pipelines.local.chain import DagResult, run_chain
+from pipelines.workspace.source import pin
 from tests.e2e.conftest import System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -20,8 +21,9 @@ _LIMIT = 600  # seconds: not a promise, only so that a broken chain ends the tes
 
 @pytest.fixture(scope="module")
 def chain(system: System) -> dict[str, DagResult]:
-    commit = system.git("rev-parse", "HEAD")
-    return {result.dag: result for result in run_chain(system.airflow, commit, lambda tasks: None)}
+    pinned = pin(system.checkout)
+    assert pinned.edited
+    return {result.dag: result for result in run_chain(system.airflow, pinned.commit, lambda tasks: None)}
 
 
 def wait_for_run(system: System, dag: str, earlier: set[str]) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def test_scenes_become_a_certified_tagged_dataset(system: System, chain: dict[st
     assert version["tag"] == "dataset/sample/v1"
     assert system.git("rev-parse", f"{version['tag']}^{{commit}}") == version["revision"]
     assert "data/chips" in system.git("show", f"{version['revision']}:dvc.lock")
+    assert version["source"] == pin(system.checkout).commit != system.git("rev-parse", "HEAD")
 
 
 def test_the_model_is_registered_with_the_reasons_of_its_decision(system: System, chain: dict[str, DagResult]) -> None:
@@ -117,3 +120,13 @@ def test_a_second_chain_reuses_every_stage_and_adds_nothing(system: System, chai
     stages = [r for d in ("build_dataset", "train_model") for r in again[d].results.values() if "stage" in r]
     assert len(stages) == 8 and all(stage["reused"] for stage in stages)
     assert not again["build_dataset"].results["version_and_push"]["changed"]
+
+
+def test_upkeep_prunes_the_history_and_keeps_what_is_young(system: System, chain: dict[str, DagResult]) -> None:
+    before = known(system, "train_model")
+    system.airflow.unpause("maintain")
+    run = system.airflow.trigger("maintain", {})
+    assert wait_for_run(system, "maintain", known(system, "maintain") - {run})["dag_run_id"] == run
+    states = {task["task_id"]: task["state"] for task in system.airflow.tasks("maintain", run)}
+    assert states == {"orphans": "success", "metadata": "success"}
+    assert known(system, "train_model") >= before
