@@ -144,7 +144,8 @@ def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Cal
     store = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
     port = services.mlflow.rsplit(":", 1)[1]
     tell("MLflow starts")
-    artifacts = ["--serve-artifacts", "--artifacts-destination", str(home / "mlflow" / "artifacts")]
+    # A folder that clients reach themselves: a person at a desk uses the same store with no server running.
+    artifacts = ["--no-serve-artifacts", "--default-artifact-root", (home / "mlflow" / "artifacts").as_uri()]
     place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
     server = _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
     return _remember(services, server)
