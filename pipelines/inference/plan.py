@@ -104,7 +104,8 @@ def map_shard(
     recorder: Callable[[Scene, Contract], Recorder] | None = None,
     polygons: bool = False,
 ) -> ShardResult:
-    """Map the ``scenes`` of shard ``number``. A bad one is recorded with its reason, and the rest goes on.
+    """Map the ``scenes`` of shard ``number``. One that breaks the contract is recorded with its reason and not tried
+    again with the same bytes; one that fails for another reason, such as too little memory, is. The rest goes on.
 
     Scenes that are mapped already, as after a retry, count as mapped. What may pass on a retry is raised.
     """
@@ -118,13 +119,16 @@ def map_shard(
     megapixels = 0.0
     for scene in scenes:
         if mapped_from(folder / scene.id) != (scene.image_sha256, scene.mask_sha256):
+            lasting = False  # whether the same bytes fail in the same way for ever
             try:
                 verify(scene, catalog)
+                lasting = True
                 raster = of_scene(scene, catalog, contract)
+                lasting = False
                 observer = recorder(scene, contract) if recorder else None
                 predict(raster, bundle, runtime, folder / scene.id, tiling, recorder=observer, polygons=polygons)
             except BadData as error:
-                failed.append(_note_failure(folder, scene, str(error)))
+                failed.append(_failure(folder, scene, str(error), lasting))
                 continue
         (folder / FAILED / f"{scene.id}.json").unlink(missing_ok=True)
         mapped.append(scene.id)
@@ -190,7 +194,8 @@ def _settled(scene: Scene, folder: Path) -> bool:
     return (failure.sha256, failure.mask_sha256) == now
 
 
-def _note_failure(folder: Path, scene: Scene, reason: str) -> Failure:
+def _failure(folder: Path, scene: Scene, reason: str, lasting: bool) -> Failure:
     failure = Failure(scene=scene.id, reason=reason, sha256=scene.image_sha256, mask_sha256=scene.mask_sha256)
-    write_json(folder / FAILED / f"{scene.id}.json", failure.model_dump(mode="json"))
+    if lasting:
+        write_json(folder / FAILED / f"{scene.id}.json", failure.model_dump(mode="json"))
     return failure

@@ -77,6 +77,18 @@ def test_a_scene_whose_bytes_changed_behind_the_catalog_fails(tmp_path, bundle):
         image.write(b"x")
     _, said = mapped(tmp_path, "run", scenes, bundle)
     assert (said["mapped"], said["failed"]) == (0, 1)
+    scene(tmp_path, "a")  # restored
+    _, said = mapped(tmp_path, "again", scenes, bundle)
+    assert (said["mapped"], said["failed"]) == (1, 0)
+
+
+def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
+    scenes = [scene(tmp_path, "a")]
+    plan = write_plan(tmp_path / "maps", "small", 3, "models:/sample/3", scenes, 1)
+    result = map_shard(tmp_path / "maps", "small", 0, scenes, tmp_path, bundle, 10**6)
+    assert plan.todo == 1 and "raise" in result.failed[0].reason
+    _, said = mapped(tmp_path, "enough", scenes, bundle)
+    assert (said["mapped"], said["failed"]) == (1, 0)
 
 
 def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
@@ -105,14 +117,14 @@ def test_run_ids_never_leave_the_staging_folder(tmp_path):
 
 
 def test_predict_command_maps_any_geotiff_and_goes_on_after_a_bad_one(tmp_path):
-    good = scene(tmp_path, "good").image_path(tmp_path).rename(tmp_path / "good.tif")
+    good = scene(tmp_path, "good").image_path(tmp_path).rename(tmp_path / "good_N0208_R1.tif")
     (tmp_path / "bad.tif").write_text("no raster")
     arguments = ["predict", str(bundle_folder()), str(tmp_path / "bad.tif"), str(good), "--out", str(tmp_path / "out")]
     ran = CliRunner().invoke(commands(), [*arguments, "--max-memory", "4GB"])
     assert isinstance(ran.exception, BadData) and "cannot be opened" in str(ran.exception)
     said = json.loads(ran.stdout.strip().splitlines()[-1])
-    assert said["mapped"] == [str(tmp_path / "out" / "good")]
-    with rasterio.open(tmp_path / "out" / "good" / "classes.tif") as made:
+    assert said["mapped"] == [str(tmp_path / "out" / "good_N0208_R1")]
+    with rasterio.open(tmp_path / "out" / "good_N0208_R1" / "classes.tif") as made:
         assert json.loads(made.tags(1)["classes"])["2"] == CLASSES[2]
 
 
