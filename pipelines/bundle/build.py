@@ -59,6 +59,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
             task=spec.task,
             model=spec.model,
             bands=_bands(params, spec),
+            radiometry=params.scenes.radiometry.kind,
             dtype=manifest.dtype,
             nodata="nan" if params.scenes.nodata_is_nan else params.scenes.nodata,
             statistics=spec.statistics,

@@ -35,6 +35,7 @@ class Contract(BaseModel):
     task: Literal["segmentation"]
     model: Model
     bands: tuple[Band, ...]  # in the order in which the graph takes them; scale and offset for pixels without tags
+    radiometry: Literal["sentinel2", "declared"] = "declared"  # sentinel2: their offset is settled file by file
     dtype: str  # of the pixels that scale and offset turn into physical units
     nodata: float | Literal["nan"] | None
     statistics: Statistics  # of the train split, physical units

@@ -21,9 +21,12 @@ from rasterio.warp import transform as reproject
 from rasterio.windows import Window
 
 from pipelines.bundle.contract import Contract
+from pipelines.config.params import Radiometry
 from pipelines.errors import BadData
 from pipelines.files import sha256
-from pipelines.scenes.scene import MaskBit, Scene
+from pipelines.scenes.candidate import baseline_in
+from pipelines.scenes.radiometry import DARK, settle
+from pipelines.scenes.scene import Band, MaskBit, Scene, without_data
 
 _NODATA = np.uint8(MaskBit.NODATA)
 FINER_OR_COARSER = 1.5  # than the training chips, at most
@@ -123,7 +126,7 @@ class RasterSource:
         # GDAL's own mask of a nodata value would decode every block again.
         missing = np.zeros(pixels.shape[1:], bool)
         if self._raster.nodata is not None:
-            missing |= (pixels == self._raster.nodata).all(axis=0)
+            missing |= without_data(pixels, self._raster.nodata)
         if self._has_own_mask:
             missing |= self._image.dataset_mask(window=window) == 0
         return np.where(missing, _NODATA, np.uint8(0))
@@ -165,7 +168,8 @@ def of_file(path: Path, contract: Contract) -> Raster:
     """Any GeoTIFF as ``contract`` sees it.
 
     Bands are found by their descriptions, or taken in order where there are none. Scale, offset and nodata are the
-    file's own; where it states none, whole numbers are read by the contract's and floats are physical already.
+    file's own; where it states none, whole numbers are read by the contract's and floats are physical already. Whether
+    Sentinel-2 numbers hold the offset of baseline 04.00 is settled from the file's name and pixels, as at ingestion.
     Raises ``BadData`` where it breaks the contract.
     """
     try:
@@ -178,12 +182,13 @@ def of_file(path: Path, contract: Contract) -> Raster:
         indexes = _indexes(path, image, contract)
         _check_units(path.name, [image.units[i - 1] for i in indexes], contract)
         _check_resolution(path.name, ground_resolution(image), contract)
-        tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
-        if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
-            tagged = [(band.scale, band.offset) for band in contract.bands]
         nodata = image.nodata
         if nodata is None and all(MaskFlags.all_valid in flags for flags in image.mask_flag_enums):
             nodata = None if contract.nodata == "nan" else contract.nodata
+        tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
+        if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
+            bands = _settled(image, indexes, nodata, contract)
+            tagged = [(band.scale, band.offset) for band in bands]
         raster = Raster(
             id=path.name.removesuffix("".join(path.suffixes[-1:])),
             image=path,
@@ -204,13 +209,39 @@ def of_file(path: Path, contract: Contract) -> Raster:
     return raster
 
 
+def _settled(
+    image: rasterio.DatasetReader, indexes: tuple[int, ...], nodata: float | None, contract: Contract
+) -> tuple[Band, ...]:
+    """The contract's bands with scale and offset for an image that states none."""
+    if contract.radiometry == "declared":
+        return contract.bands
+    parts = [image.read(indexes, window=window) for window in _probes(image.width, image.height)]
+    pixels = np.concatenate([part.reshape(len(indexes), -1) for part in parts], axis=1)
+    if nodata is not None:
+        pixels = pixels[:, ~without_data(pixels, nodata)]
+    if not pixels.size:
+        return contract.bands  # nothing is mapped
+    path = Path(image.name)
+    try:
+        told = Radiometry(kind="sentinel2", units=contract.bands[0].units)
+        dark = np.percentile(pixels, DARK, axis=1)
+        return settle(told, contract.band_names, dark.tolist(), baseline=baseline_in(path.name))[0]
+    except BadData as error:
+        raise BadData(f"{path} states no scale and offset. {error}") from None
+
+
 def ground_resolution(image: rasterio.DatasetReader) -> float:
     """Metres on the ground of a pixel at the centre, the mean of both axes, on the WGS 84 ellipsoid."""
     column, row = image.width / 2, image.height / 2
     corners = [image.transform @ place for place in ((column, row), (column + 1, row), (column, row + 1))]
-    east, north = reproject(image.crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+    try:
+        east, north = reproject(image.crs, CRS.from_epsg(4326), *zip(*corners, strict=True))
+    except Exception as error:  # GDAL's own classes are private to rasterio
+        raise BadData(f"{image.name} is in a CRS that cannot be placed on Earth ({error}); correct it.") from error
     geod = Geod(ellps="WGS84")
     sides = [geod.inv(east[0], north[0], east[i], north[i])[2] for i in (1, 2)]
+    if not np.isfinite(sides).all():
+        raise BadData(f"{image.name} has coordinates that its CRS does not know; correct its CRS.")
     return float(sum(sides) / 2)
 
 
@@ -259,7 +290,8 @@ def _check_values(raster: Raster, contract: Contract) -> None:
     of another kind; so is an image whose values are all a thousand times smaller.
     """
     with raster.open() as source:
-        parts = [pixels[:, mask == 0] for pixels, mask in map(source.block, _probes(raster))]
+        windows = _probes(raster.width, raster.height)
+        parts = [pixels[:, mask == 0] for pixels, mask in map(source.block, windows)]
     pixels = np.concatenate(parts, axis=1)
     if pixels.shape[1] == 0:
         return
@@ -280,14 +312,12 @@ def _check_values(raster: Raster, contract: Contract) -> None:
         )
 
 
-def _probes(raster: Raster) -> list[Window]:
+def _probes(width: int, height: int) -> list[Window]:
     def starts(length: int) -> list[int]:
         return sorted({int(s) for s in np.linspace(0, max(length - _PROBE, 0), _PROBES)})
 
     return [
-        Window(left, top, min(_PROBE, raster.width), min(_PROBE, raster.height))
-        for top in starts(raster.height)
-        for left in starts(raster.width)
+        Window(left, top, min(_PROBE, width), min(_PROBE, height)) for top in starts(height) for left in starts(width)
     ]
 
 

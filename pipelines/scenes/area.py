@@ -47,6 +47,18 @@ def intersects(area: Bounds | None, geometry: dict[str, Any] | None) -> bool:
         return True  # a broken footprint is no reason to pass over the pixels; they have their own
 
 
+def in_degrees(crs: Any, bounds: Bounds, href: str) -> Bounds:
+    """West, south, east, north in degrees of ``bounds`` in ``crs``. Raises ``BadData`` where they have no place on
+    Earth, such as metres under the code of a CRS in degrees."""
+    try:
+        found = transform_bounds(crs, "EPSG:4326", *bounds, densify_pts=21)
+    except Exception as error:  # GDAL's own classes are private to rasterio
+        raise BadData(f"{href} is in a CRS that cannot be placed on Earth ({error}); correct it.") from error
+    if not (all(map(math.isfinite, found)) and all(-90.01 <= latitude <= 90.01 for latitude in found[1::2])):
+        raise BadData(f"{href} has coordinates that its CRS does not know ({bounds}); correct its CRS.")
+    return (found[0], found[1], found[2], found[3])
+
+
 def window_of(area: Bounds | None, dataset: Any, href: str) -> Window:
     """The whole pixels of an open raster that meet ``area``. Raises ``BadData`` if there are none."""
     whole = Window(0, 0, dataset.width, dataset.height)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio.dtypes import in_dtype_range
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -20,7 +21,7 @@ from pipelines.errors import BadData
 from pipelines.scenes.area import Bounds, window_of
 from pipelines.scenes.candidate import Candidate, Quantity
 from pipelines.scenes.remote import explained, opened
-from pipelines.scenes.scene import MaskBit
+from pipelines.scenes.scene import MaskBit, without_data
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _MAX_PIXELS = 10**10
@@ -81,7 +82,7 @@ class Bands:
                 )
             valid &= ~strange.any(axis=0)
         if self.nodata is not None and not math.isnan(self.nodata):
-            valid &= (pixels != self.nodata).all(axis=0)
+            valid &= ~without_data(pixels, self.nodata)
         bits = np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
         if self._classes is not None:
             classes = self._pixels(self._classes, window)[0]
@@ -122,6 +123,8 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 "use radiometry kind 'declared' for converted data."
             )
         nodata = scenes.nodata if scenes.nodata is not None else finest.nodata
+        if nodata is not None and not _holds(dtypes[0], nodata):
+            raise BadData(f"{candidate.source} has {dtypes[0]} pixels, which cannot hold the nodata value {nodata}.")
         window = window_of(area, finest, candidate.hrefs[datasets.index(finest)])
         if window.width * window.height > _MAX_PIXELS:
             raise BadData(
@@ -156,6 +159,10 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
             _classes=classes,
             _cloud_mask=scenes.cloud_mask,
         )
+
+
+def _holds(dtype: str, value: float) -> bool:
+    return np.issubdtype(np.dtype(dtype), np.floating) if math.isnan(value) else bool(in_dtype_range(value, dtype))
 
 
 def _check(href: str, dataset: Any) -> None:

@@ -11,13 +11,13 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.enums import ColorInterp
-from rasterio.warp import transform, transform_bounds
+from rasterio.warp import transform
 from shapely.geometry import box, mapping
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData
 from pipelines.files import replacing, sha256, write_json
-from pipelines.scenes.area import Bounds
+from pipelines.scenes.area import Bounds, in_degrees
 from pipelines.scenes.bands import Bands, bands_of
 from pipelines.scenes.candidate import Candidate, public, safe_id
 from pipelines.scenes.catalog import write_item
@@ -57,6 +57,11 @@ def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Pa
             )
             scene = _finish(candidate, bands, tally, settled, sentence, draft)
         statistics = _statistics(scene, tally)
+        if not np.isfinite([list(band.values()) for band in statistics.values()]).all():
+            raise BadData(
+                f"{scene.source} has values that are too large to add up; announce its nodata value in "
+                "params.scenes.nodata, or correct the pixels."
+            )
         described = [_described(scene, band, statistics[band.name]) for band in scene.bands]
         write_item(draft, scene, fingerprint=candidate.fingerprint, dated=candidate.dated, bands=described)
         row = scene.model_dump(mode="json", exclude={"geometry"}) | {"statistics": statistics}
@@ -93,7 +98,7 @@ def _finish(
     _to_cog(draft / "image.draft.tif", draft / "image.tif", OVERVIEW_RESAMPLING="AVERAGE", PREDICTOR=predictor)
     _to_cog(draft / "mask.draft.tif", draft / "mask.tif", OVERVIEW_RESAMPLING="MODE")
     west, south, east, north = rasterio.transform.array_bounds(bands.height, bands.width, bands.transform)
-    bbox = transform_bounds(bands.crs, "EPSG:4326", west, south, east, north, densify_pts=21)
+    bbox = in_degrees(bands.crs, (west, south, east, north), public(candidate.source))
     code = bands.crs.to_epsg()
     nodata = bands.nodata
     return Scene(

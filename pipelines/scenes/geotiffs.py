@@ -8,13 +8,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
-from rasterio.warp import transform_bounds
 from shapely.geometry import box, mapping
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData, SwathError
 from pipelines.files import named
-from pipelines.scenes.area import Bounds, intersects
+from pipelines.scenes.area import Bounds, in_degrees, intersects
 from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
 from pipelines.scenes.dates import UNDATED, Dates, from_file
 from pipelines.scenes.remote import gdal, opened
@@ -64,8 +63,7 @@ def _header(href: str) -> tuple[dict[str, Any] | None, str | None]:
         tag = dataset.tags().get("TIFFTAG_DATETIME")
         if dataset.crs is None:
             return None, tag  # fetching refuses it, with the reason
-        footprint = mapping(box(*transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds, densify_pts=21)))
-        return footprint, tag
+        return mapping(box(*in_degrees(dataset.crs, dataset.bounds, href))), tag
 
 
 def _files(source: str) -> Iterator[tuple[str, list[Any]]]:

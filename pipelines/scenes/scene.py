@@ -22,6 +22,16 @@ class MaskBit(IntFlag):
     UNLABELLED = 8  # set when labels are burned; never in a scene's own mask
 
 
+def without_data(pixels: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
+    """Where ``(bands, rows, columns)`` hold no data, ``(rows, columns)``: where a band has the value ``nodata``.
+
+    In bytes every value occurs in images too, black or white in one band of a picture, so there all bands must have it.
+    """
+    same = np.isnan(pixels) if np.isnan(nodata) else pixels == nodata
+    found: NDArray[np.bool_] = same.all(axis=0) if pixels.dtype == np.uint8 else same.any(axis=0)
+    return found
+
+
 class Band(BaseModel):
     """One band: physical value = pixel * ``scale`` + ``offset``, in ``units``."""
 

@@ -190,15 +190,15 @@ class Dying(Runtime):
         return super().__call__(pixels)
 
 folder, bundle = Path(sys.argv[1]), open_bundle(sys.argv[2])
-raster = of_file(folder / "in.tif", bundle.contract)
+raster = of_file(folder / "in_N0208_R1.tif", bundle.contract)
 predict(raster, bundle, Dying(bundle, threads=1), folder / "out", Tiling(64, 16, 4, 4 * 10**9))
 """
 
 
 def test_a_killed_run_goes_on_from_its_rows_to_the_same_bytes(tmp_path, bundle, runtime):
     scene, _, _ = scene_raster(tmp_path, bundle)
-    (tmp_path / "in.tif").write_bytes(scene.image_path(tmp_path).read_bytes())
-    raster = of_file(tmp_path / "in.tif", bundle.contract)
+    (tmp_path / "in_N0208_R1.tif").write_bytes(scene.image_path(tmp_path).read_bytes())
+    raster = of_file(tmp_path / "in_N0208_R1.tif", bundle.contract)
     at_once = Counted(runtime)
     predict(raster, bundle, at_once, tmp_path / "whole" / "out", TILING)
 

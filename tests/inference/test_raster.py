@@ -76,6 +76,39 @@ def test_file_without_tags_is_read_by_the_contract(tmp_path, contract):
     assert not mask.any()
 
 
+@pytest.mark.parametrize(("name", "offset"), [("S2A_N0509_R1.tif", -0.1), ("S2A_N0208_R1.tif", 0.0)])
+def test_numbers_of_sentinel_2_are_settled_by_baseline_and_pixels(tmp_path, contract, name, offset):
+    contract = contract.model_copy(update={"radiometry": "sentinel2"})
+    values = dn() + np.uint16(0 if offset == 0 else 1000)
+    pixels, _ = whole(of_file(write(tmp_path / name, values), contract))
+    np.testing.assert_allclose(pixels, values * 1e-4 + offset, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["S2A_N0509_R1.tif", "unnamed.tif"])  # the pixels deny it, and nothing says it
+def test_numbers_of_sentinel_2_that_cannot_be_settled_are_refused(tmp_path, contract, name):
+    contract = contract.model_copy(update={"radiometry": "sentinel2"})
+    with pytest.raises(BadData, match="states no scale and offset"):
+        of_file(write(tmp_path / name, dn()), contract)
+
+
+def test_a_dark_pixel_of_a_byte_image_is_no_missing_one(tmp_path, contract):
+    values = np.full((3, 40, 50), 90, np.uint8)
+    values[0, 3, 4] = values[:, 20, 20] = 0
+    contract = contract.model_copy(
+        update={
+            "dtype": "uint8",
+            "bands": tuple(Band(name=name, units="reflectance", scale=1 / 255, offset=0.0) for name in NAMES),
+        }
+    )
+    _, mask = whole(of_file(write(tmp_path / "a.tif", values), contract))
+    assert mask[20, 20] == MaskBit.NODATA and mask[3, 4] == 0
+
+
+def test_a_file_whose_coordinates_its_crs_does_not_know_is_refused(tmp_path, contract):
+    with pytest.raises(BadData, match="correct its CRS"):
+        of_file(write(tmp_path / "a.tif", dn(), crs="EPSG:4326"), contract)
+
+
 def test_tags_of_the_file_win_over_the_contract(tmp_path, contract):
     tags = {"scales": (1e-4,) * 3, "offsets": (-0.1,) * 3}
     pixels, _ = whole(of_file(write(tmp_path / "a.tif", dn(), **tags), contract))
@@ -110,10 +143,10 @@ def test_missing_bands_are_named(tmp_path, contract):
 def test_nodata_declared_or_of_the_contract_is_masked(tmp_path, contract, declared):
     values = dn()
     values[:, 3:9, 4:7] = 0
-    values[0, 20, 20] = 0  # one dark band is not missing data
+    values[0, 20, 20] = 0  # a number of which one band has none is of no use to a network
     _, mask = whole(of_file(write(tmp_path / "a.tif", values, nodata=declared), contract))
     expected = np.zeros(mask.shape, np.uint8)
-    expected[3:9, 4:7] = MaskBit.NODATA
+    expected[3:9, 4:7] = expected[20, 20] = MaskBit.NODATA
     assert np.array_equal(mask, expected)
 
 
