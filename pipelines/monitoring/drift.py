@@ -50,7 +50,8 @@ class Compared(BaseModel):
     nodata_share: float
     cloud_share: float
     shared: tuple[str, ...] = ()  # what the reference has in common: season, zone
-    exact: bool = False  # the reference is of the same season and zone
+    exact: bool = False  # all references are of the same season and zone
+    exact_features: tuple[str, ...] = ()  # judged by a reference of the same season and zone
     distances: dict[str, float] = {}  # empty: too few pixels, or no reference
     limits: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}  # here and in the reference; measures only
@@ -125,11 +126,13 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
     distances: dict[str, float] = {}
     limits: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}
+    exact: list[str] = []
     for feature in watched(profile.view.get_columns()):
         match = next((m for m in matches if m.profile.view.get_column(feature) is not None), None)
         found = distance(feature, profile.view, match.profile.view) if match else None
         if match is None or found is None:
             continue
+        exact += [feature] if match.exact else []
         distances[feature] = round(found, 6)
         limits[feature] = round(min(max(params.threshold, MARGIN * match.spread.get(feature, 0.0)), CEILING), 6)
         if not is_category(feature, match.profile.view):
@@ -139,6 +142,7 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
         update={
             "shared": worst.shared,
             "exact": all(m.exact for m in matches),
+            "exact_features": tuple(exact),
             "distances": distances,
             "limits": limits,
             "medians": medians,

@@ -77,8 +77,10 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
     members = [s for s in comparison.scenes if s.group == whole.group]
     recent = sorted(members, key=lambda s: s.when)[-whole.scenes :]
     odd = [s for s in recent if s.odd]
-    votes = Counter(feature for s in odd if s.exact for feature in s.odd)
-    agreed = [feature for feature, count in votes.items() if count >= params.min_scenes]
+    votes = Counter(feature for s in odd for feature in s.odd if feature in s.exact_features)
+    # Of many scenes of one moment a few are odd by chance, so half of them must agree.
+    needed = max(params.min_scenes, len(recent) / 2)
+    agreed = [feature for feature, count in votes.items() if count >= needed]
     names = tuple(s.name for s in odd)
     if agreed:
         severity = {f: max(s.odd.get(f, 0.0) for s in odd) for f in agreed}
@@ -90,7 +92,7 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
     odd_features = whole.odd if not odd else {f: max(s.odd.get(f, 0.0) for s in odd) for s in odd for f in s.odd}
     features = tuple(sorted(odd_features, key=lambda f: -odd_features[f]))
     if odd or whole.odd:
-        if not all(s.exact for s in (odd or [whole])):
+        if not any(feature in s.exact_features for s in (odd or [whole]) for feature in s.odd):
             has = " and ".join((odd or [whole])[0].shared) or "neither season nor zone"
             sentence = f"Unusual, but the only reference at hand shares {has} with it."
         elif odd:
