@@ -74,7 +74,7 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
         log.info("Scored scene %s, %d of %d.", scene.id, done + 1, len(scenes))
     if not any(counts.any() for counts in tally.blocks.values()):
         raise BadData("No labelled, unmasked pixel lies in the test chips; change split.fractions or split.seed.")
-    outcome = Outcome(digest(manifest, plan, names), manifest, spec.classes, temperature, tally, bar, chips)
+    outcome = Outcome(digest(manifest, plan, params.labels), manifest, spec.classes, temperature, tally, bar, chips)
     metrics = summary(outcome, params.evaluate)
     with replacing(data / "evaluation") as draft:
         draft.mkdir()

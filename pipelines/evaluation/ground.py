@@ -60,14 +60,14 @@ def ground_of(scene: Scene, plan: pd.DataFrame, split: str, labels_dir: Path, la
     return ground
 
 
-def digest(manifest: Manifest, plan: pd.DataFrame, classes: list[str]) -> str:
-    """A name for the frozen test: equal only if the test chips, their scenes' bytes, labels and classes are equal."""
+def digest(manifest: Manifest, plan: pd.DataFrame, labels: Labels) -> str:
+    """A name for the frozen test: equal only if test chips, their scenes' bytes, labels and their meaning are equal."""
     chips = plan[plan["split"] == "test"]
     tested = set(chips["scene_id"])
     content = {
         "chips": chips.drop(columns="split").values.tolist(),
         "scenes": [[s.id, s.image_sha256, s.mask_sha256] for s in manifest.scenes if s.id in tested],
         "labels": sorted(label.sha256 for label in manifest.labels),
-        "classes": classes,
+        "meaning": [labels.field, labels.background, [(c.name, c.value) for c in labels.classes]],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]

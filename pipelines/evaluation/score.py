@@ -48,7 +48,12 @@ class Tally:
         for _, chips in ground.chips.groupby("block_id"):
             rows = slice(chips["row"].min(), (chips["row"] + chips["size"]).max())
             columns = slice(chips["col"].min(), (chips["col"] + chips["size"]).max())
-            self.boundary += boundary_counts(truth[rows, columns], predicted[rows, columns], self.classes)
+            own = np.full_like(truth[rows, columns], IGNORE)  # a neighbour's chips may lie in the rectangle too
+            for chip in chips.itertuples():
+                row, column = chip.row - rows.start, chip.col - columns.start
+                inside = slice(row, row + chip.size), slice(column, column + chip.size)
+                own[inside] = truth[rows, columns][inside]
+            self.boundary += boundary_counts(own, predicted[rows, columns], self.classes)
 
     def frame(self, model: str) -> pd.DataFrame:
         """A row for each block and scene: block_id, scene_id, model, confusion (flattened, row by row)."""

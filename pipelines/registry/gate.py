@@ -78,7 +78,7 @@ class _Trial:
         self.manifest: Manifest = read_manifest(self.data / "manifest.json")
         self.plan = read_plan(self.data / "plan.parquet")
         self.names = [c.name for c in params.labels.classes]
-        self.test = digest(self.manifest, self.plan, self.names)
+        self.test = digest(self.manifest, self.plan, params.labels)
 
     def evidence(self, challenger: ModelVersion, champion: ModelVersion | None) -> Evidence:
         ours = open_bundle(f"models:/{challenger.name}/{challenger.version}")

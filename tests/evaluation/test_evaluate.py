@@ -106,12 +106,15 @@ def test_the_same_input_gives_the_same_bytes_whatever_mlflow_knows(evaluated, tr
 
 def test_the_digest_names_the_ground_and_nothing_else(trained):
     manifest, plan = read_manifest(trained.data / "manifest.json"), read_plan(trained.data / "plan.parquet")
-    names = list(CLASSES)
-    first = digest(manifest, plan, names)
+    labels = trained.params.labels
+    first = digest(manifest, plan, labels)
     train = plan["split"] == "train"
-    assert digest(manifest, plan[~train], names) == first
-    assert digest(manifest, plan[plan.index != plan.index[plan["split"] == "test"][0]], names) != first
-    assert digest(manifest, plan, names[::-1]) != first
+    assert digest(manifest, plan[~train], labels) == first
+    assert digest(manifest, plan[plan.index != plan.index[plan["split"] == "test"][0]], labels) != first
+    assert digest(manifest, plan, labels.model_copy(update={"classes": labels.classes[::-1]})) != first
+    values = [c.value for c in labels.classes]
+    other = tuple(c.model_copy(update={"value": v}) for c, v in zip(labels.classes, values[::-1], strict=True))
+    assert digest(manifest, plan, labels.model_copy(update={"classes": other})) != first
 
 
 def test_chips_of_other_classes_are_refused(trained):

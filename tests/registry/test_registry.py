@@ -29,7 +29,7 @@ from pipelines.evaluation.score import read_blocks
 from pipelines.evaluation.tracking import store
 from pipelines.files import read_json, sha256
 from pipelines.registry import aliases
-from pipelines.registry.aliases import CHALLENGER, CHAMPION, Promotion, holder, promote
+from pipelines.registry.aliases import CHALLENGER, CHAMPION, Promotion, holder, promote, reject
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import contract_differences, gate, seen_blocks
 from pipelines.registry.register import package, register
@@ -75,6 +75,9 @@ class Model:
 
     def promote(self, **options: str) -> Promotion:
         return promote(self.client, self.name, **options)
+
+    def reject(self, rejecter: str) -> Promotion:
+        return reject(self.client, self.name, rejecter)
 
     def tags(self, version: str) -> dict[str, str]:
         return self.client.get_model_version(self.name, version).tags
