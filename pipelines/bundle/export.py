@@ -16,6 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from pipelines.bundle.contract import ONNX, PT2
 from pipelines.errors import SwathError
+from pipelines.training.checkpoint import Normalized
 
 INPUT, OUTPUT = "pixels", "logits"
 TOLERANCE = 1e-3  # absolute, of logits: ONNX Runtime adds up in another order
@@ -23,7 +24,7 @@ TOLERANCE = 1e-3  # absolute, of logits: ONNX Runtime adds up in another order
 _FREE = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
 
 
-def export(module: nn.Module, bands: int, folder: Path) -> int:
+def export(module: Normalized, bands: int, folder: Path) -> int:
     """Write ``model.pt2`` and ``model.onnx`` with free batch, height and width; return ``activation_bytes``.
 
     ``module`` takes float32 ``(n, bands, h, w)`` and returns logits ``(n, classes, h, w)``; sides are multiples of 32.
@@ -91,12 +92,12 @@ def activation_bytes(program: ExportedProgram) -> int:
     return most
 
 
-def _check(module: nn.Module, bands: int, folder: Path) -> None:
+def _check(module: Normalized, bands: int, folder: Path) -> None:
     session = onnxruntime.InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
     graph = load_pt2(folder / PT2)
     random = torch.Generator().manual_seed(0)
     for shape in ((1, bands, 64, 160), (3, bands, 96, 64)):
-        pixels = torch.randn(shape, generator=random)
+        pixels = module.mean + module.std * torch.randn(shape, generator=random)  # as the network knows them
         with torch.no_grad():
             truth = module(pixels).numpy()
             answers = {PT2: graph(pixels).numpy(), ONNX: session.run([OUTPUT], {INPUT: pixels.numpy()})[0]}

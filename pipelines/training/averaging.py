@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -19,4 +20,5 @@ def moving_average(decay: float) -> WeightAveraging:
         steps = int(count)
         get_ema_multi_avg_fn(min(decay, (1 + steps) / (10 + steps)))(averaged, current, count)
 
-    return WeightAveraging(multi_avg_fn=average)
+    # Lightning makes the average before it moves the network, so it has to be told where that goes.
+    return WeightAveraging(device="cuda" if torch.cuda.is_available() else "cpu", multi_avg_fn=average)
