@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG
@@ -43,7 +44,9 @@ written on the model version either way. With `gate.approval: true` a person has
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"], released=True)
     at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
 
-    train = DvcStageOperator(task_id="train", stage="train", pool="gpu", queue="gpu", **at)
+    train = DvcStageOperator(
+        task_id="train", stage="train", pool="gpu", queue="gpu", execution_timeout=timedelta(days=2), **at
+    )
     evaluate = DvcStageOperator(task_id="evaluate", stage="evaluate", after=["train"], pool="gpu", queue="gpu", **at)
     package = SwathOperator(task_id="package", command=["model", "package"], after=["evaluate"], needs=_BUNDLED, **at)
     register = SwathOperator(

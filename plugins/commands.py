@@ -23,7 +23,7 @@ from pipelines.files import read_json
 from pipelines.progress import PROGRESS_FILE
 from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
-from plugins.revision import asked_revision
+from plugins.revision import asked_in_form, asked_revision
 
 PLAN = "plan"  # XCom key of a plan's whole result
 _GRACE = 20  # seconds between asking a command to stop and killing it
@@ -96,7 +96,8 @@ class SwathOperator(BaseOperator):
 
     def where(self, context: Any) -> list[str]:
         revision = self.revision or asked_revision(context)
-        return ["--run", _run(context), *(["--revision", revision] if revision else [])]
+        newest = ["--newest"] if revision and not self.revision and not asked_in_form(context) else []
+        return ["--run", _run(context), *(["--revision", revision, *newest] if revision else [])]
 
     def on_kill(self) -> None:
         if self._process and self._process.poll() is None:
@@ -124,10 +125,14 @@ class SwathOperator(BaseOperator):
                 start_new_session=True,
             ) as self._process:
                 assert self._process.stderr is not None
-                for line in self._process.stderr:
-                    if line.strip():
-                        self.log.info("%s", line.rstrip())
-                        last = line.rstrip().removeprefix("swath: ")
+                try:
+                    for line in self._process.stderr:
+                        if line.strip():
+                            self.log.info("%s", line.rstrip())
+                            last = line.rstrip().removeprefix("swath: ")
+                except BaseException:  # such as a timeout, which Popen would answer by waiting for the command's end
+                    self.on_kill()
+                    raise
             status = self._process.returncode
             progress.unlink(missing_ok=True)
             if status == BAD_DATA_EXIT:

@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 
+def asked_in_form(context: Any) -> bool:
+    return bool((context.get("params") or {}).get("revision"))
+
+
 def asked_revision(context: Any) -> str:
-    """The revision of the run's form; else of the newest asset event that started it; else empty: the branch's tip."""
-    if asked := (context.get("params") or {}).get("revision"):
-        return str(asked)
+    """The revision of the run's form; else of the newest asset event that started it; else empty: the branch's tip.
+
+    Airflow drops events that come while a run waits its turn, so an event says no more than that something changed:
+    see ``resolve_newest``.
+    """
+    if asked_in_form(context):
+        return str(context["params"]["revision"])
     events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
     for event in sorted(events, key=lambda e: e.timestamp, reverse=True):
         extra = event.extra or {}

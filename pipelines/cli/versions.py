@@ -17,7 +17,7 @@ from pipelines.config import load_params, settings
 from pipelines.files import read_json
 from pipelines.lineage.revision import REVISION, revision
 from pipelines.workspace.release import release, released_lock, released_revision
-from pipelines.workspace.source import pin, resolve
+from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import LOCK, add_lock, bring, reproduce
 from pipelines.workspace.upkeep import remove_stale
 from pipelines.workspace.workspace import close_workspace, environment, open_workspace
@@ -44,11 +44,14 @@ def at_command(
     context: typer.Context,
     run: Run,
     revision: AtRevision = None,
+    newest: Annotated[bool, typer.Option("--newest", help="What its branch has come to since.")] = False,
     released: Annotated[bool, typer.Option("--released", help="Its dataset version, not the revision itself.")] = False,
     need: Needs = None,
     lock: LockEntries = "{}",
 ) -> None:
     """Run another swath command in the run's workspace at a revision: swath at --run R --revision V -- COMMAND..."""
+    if newest and revision:
+        revision = resolve_newest(revision)
     commit = released_revision(revision) if released else resolve(revision)
     workspace = open_workspace(run, commit)
     add_lock(workspace, json.loads(lock))

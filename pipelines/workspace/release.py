@@ -13,15 +13,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import BadData, SwathError
-from pipelines.workspace.git import git
+from pipelines.workspace.git import EMAIL, git
 from pipelines.workspace.source import mirror, push, resolve
 from pipelines.workspace.stage import Lock, add_lock, key, read_lock
 from pipelines.workspace.workspace import close_workspace, open_workspace
 
 log = logging.getLogger(__name__)
 
+_DECIDING = ("params.yaml", "dvc.yaml", "pipelines")  # what a model is trained, judged, packaged and used by
 TRAINING_STAGES = ("train", "evaluate")
 DATASET_OUTPUT = "data/chips"
+_SUBJECT = "Lock dataset"
 
 
 class Release(BaseModel):
@@ -51,13 +53,13 @@ def released_lock(project: str) -> Lock:
 def released_revision(revision: str | None) -> str:
     """The commit whose ``dvc.lock`` holds the dataset of ``revision`` (of the watched branch if ``None``).
 
-    The revision itself where it has such a lock; else the version that was built from it; else the project's newest,
+    The revision itself where it is such a version; else the version that was built from it; else the project's newest,
     which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build.
     """
     commit = resolve(revision)
     bare = mirror()
-    if f"path: {DATASET_OUTPUT}\n" in _file_at(bare, commit, "dvc.lock"):
-        return commit
+    if git("show", "-s", "--format=%ae %s", commit, at=bare).startswith(f"{EMAIL} {_SUBJECT}"):
+        return commit  # a lock that a person committed is of their desk, and maybe of another project's data
     project = yaml.safe_load(_file_at(bare, commit, "params.yaml"))["project"]
     branch = branch_of(project)
     tip = _tip(bare, branch)
@@ -72,17 +74,19 @@ def released_revision(revision: str | None) -> str:
 def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) -> Release:
     """Commit the workspace's ``dvc.lock`` on the project's branch and tag it, once for each new version.
 
-    A new commit is made when the data or anything that training depends on differs from the branch's tip; a new
-    tag when the data differ. Called again for the same ``run`` it finds its own commit and gives the same answer.
+    A new commit is made when the data, the parameters or the code differ from the branch's tip, and is ``changed`` when
+    they do in anything that training depends on; a new tag when the data differ. Called again for the same ``run`` it
+    finds its own commit, and owes the event that its killed predecessor may not have told.
     """
     add_lock(workspace, lock)
     branch = branch_of(project)
     dataset = _dataset(workspace)
     bare = mirror()
     tip = _tip(bare, branch)
-    if tip:
-        ours = f"Swath-Run: {run}" in git("show", "-s", "--format=%B", tip, at=bare)
-        if ours or _recipe(workspace) == _recipe_at(tip, run):
+    same = tip is not None and _recipe(workspace) == _recipe_at(tip, run)
+    if tip and same:
+        ours = f"Swath-Run: {run}" in git("show", "-s", "--format=%B", tip, at=bare).splitlines()
+        if ours or not git("diff", "--name-only", tip, commit, "--", *_DECIDING, at=bare):
             tag = git("tag", "--points-at", tip, "--list", f"dataset/{project}/*", at=bare).split("\n")[0] or None
             tag = tag or _tag_of(bare, project, dataset)
             return Release(changed=ours, revision=tip, source=commit, branch=branch, tag=tag, dataset=dataset)
@@ -96,7 +100,7 @@ def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) ->
         refs.append(f"refs/tags/{tag}:refs/tags/{tag}")
     push(bare, *refs)
     git("update-ref", f"refs/heads/{branch}", made, at=bare)
-    return Release(changed=True, revision=made, source=commit, branch=branch, tag=tag, dataset=dataset)
+    return Release(changed=not same, revision=made, source=commit, branch=branch, tag=tag, dataset=dataset)
 
 
 def _commit(bare: Path, workspace: Path, tip: str | None, run: str, commit: str, dataset: str) -> str:
@@ -106,7 +110,7 @@ def _commit(bare: Path, workspace: Path, tip: str | None, run: str, commit: str,
         git("add", "--force", "dvc.lock", at=workspace, env=env)
         tree = git("write-tree", at=workspace, env=env)
         parents = [word for parent in (tip, commit) if parent for word in ("-p", parent)]
-        message = f"Lock dataset {dataset}\n\nSwath-Run: {run}\nSwath-Source: {commit}"
+        message = f"{_SUBJECT} {dataset}\n\nSwath-Run: {run}\nSwath-Source: {commit}"
         return git("commit-tree", tree, *parents, "-m", message, at=workspace, env=env)
 
 

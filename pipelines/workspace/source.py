@@ -68,6 +68,17 @@ def resolve(revision: str | None) -> str:
         ) from None
 
 
+def resolve_newest(revision: str) -> str:
+    """The full hash of ``revision``, or of the tip of the branch that has gone on from it: the watched one, or the
+    pipeline's own for one of its dataset versions. A pinned working tree stays as it is."""
+    commit, bare = resolve(revision), mirror()
+    own = git("for-each-ref", "--format=%(refname)", "refs/heads/swath/", at=bare).split()
+    lines = [git("rev-list", "--first-parent", f"refs/heads/{settings().git_branch}", at=bare)]
+    # Of the pipeline's branches the versions alone: the line of the first one goes on to what it was built from.
+    lines += [git("rev-list", "--first-parent", "--grep=^Swath-Run: ", branch, at=bare) for branch in own]
+    return next((line.split()[0] for line in lines if commit in line.split()), commit)
+
+
 def pin(checkout: Path, overlay: Path | None = None) -> Pin:
     """The working tree of ``checkout`` as a commit, with ``overlay`` laid over its ``params.yaml``.
 
@@ -89,6 +100,8 @@ def pin(checkout: Path, overlay: Path | None = None) -> Pin:
     edited = commit != head
     if edited:
         git("update-ref", f"{PINS}/{commit}", commit, at=store)
+        if settings().git_remote != str(checkout) and _has_history(settings().git_remote):
+            git("push", "--quiet", settings().git_remote, f"{commit}:{PINS}/{commit}", at=store)
     return Pin(commit=commit, edited=edited)
 
 

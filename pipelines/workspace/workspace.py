@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -28,12 +29,15 @@ def open_workspace(run: str, commit: str) -> Path:
     Its DVC cache is shared with the other workspaces of this machine, its DVC remote is the installation's.
     """
     folder = _folder(run)
-    if (folder / ".git").exists() and git("rev-parse", "HEAD", at=folder) == commit:
-        return folder
-    with replacing(folder) as draft:
-        git("clone", "--quiet", "--shared", "--no-checkout", str(mirror()), str(draft), at=settings().home)
-        git("checkout", "--quiet", "--detach", commit, at=draft)
-        (draft / ".dvc" / "config.local").write_text(_dvc_config(), encoding="utf-8")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{run}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several tasks of a run may come to a machine at once
+        if (folder / ".git").exists() and git("rev-parse", "HEAD", at=folder) == commit:
+            return folder
+        with replacing(folder) as draft:
+            git("clone", "--quiet", "--shared", "--no-checkout", str(mirror()), str(draft), at=settings().home)
+            git("checkout", "--quiet", "--detach", commit, at=draft)
+            (draft / ".dvc" / "config.local").write_text(_dvc_config(), encoding="utf-8")
     return folder
 
 
@@ -41,6 +45,7 @@ def close_workspace(run: str) -> None:
     """Remove the folder of ``run``, and the bytecode that Python kept of it elsewhere."""
     folder = _folder(run)
     shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f".{run}.lock").unlink(missing_ok=True)
     if sys.pycache_prefix:
         shutil.rmtree(Path(sys.pycache_prefix, *folder.parts[1:]), ignore_errors=True)
 

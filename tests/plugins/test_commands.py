@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import stat
 import threading
 import time
@@ -123,3 +124,28 @@ def test_stopping_a_task_stops_the_children_of_its_command(command: Any, tmp_pat
     thread.join(10)
     assert failed and not thread.is_alive()
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_timeout_ends_the_command_too(command: Any, tmp_path: Path) -> None:
+    """As Airflow's own does, by raising from an alarm in the middle of ``execute``."""
+    command(f"echo $$ > {tmp_path / 'pid'}; sleep 300")
+    made, given = operator()
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError("out of time")
+
+    former = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    try:
+        with pytest.raises(TimeoutError, match="out of time"):
+            made.execute(given)
+    finally:
+        signal.signal(signal.SIGALRM, former)
+    assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
+
+
+def test_what_an_event_names_may_be_outdated_and_what_a_form_names_is_meant() -> None:
+    made, given = operator()
+    told = SimpleNamespace(timestamp=1, extra={"revision": "abc"})
+    assert made.where(given | {"triggering_asset_events": {"scenes": [told]}})[2:] == ["--revision", "abc", "--newest"]
+    assert made.where(given | {"params": {"revision": "abc"}})[2:] == ["--revision", "abc"]

@@ -9,7 +9,7 @@ from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import EMAIL
 from pipelines.workspace.release import Release, release, released_lock, released_revision
-from pipelines.workspace.source import resolve
+from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import StageResult, reproduce
 from pipelines.workspace.workspace import close_workspace, open_workspace
 from tests.workspace.conftest import Repository
@@ -59,6 +59,31 @@ def test_a_change_of_words_starts_nothing(repository: Repository) -> None:
     assert not second.changed and second.revision == first.revision
 
 
+def test_a_parameter_of_the_gate_makes_a_revision_that_trains_nothing(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 3}\ntrain: {lr: 1}\ngate: {approval: true}\n")
+    later = repository.commit("Ask a person")
+    _, second = build("two")
+    assert not second.changed and second.revision != first.revision
+    assert released_revision(later) == second.revision, "the gate must see the parameters of today"
+
+
+def test_a_run_that_is_cleared_releases_what_it_made_anew(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
+    repository.commit("More rows")
+    chip, again = build("one")
+    assert again.changed and again.revision != first.revision
+    assert chip.outputs["data/chips"] in repository.git("show", f"{again.revision}:dvc.lock")
+
+
+def test_a_lock_of_a_desk_is_not_trained_on(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("dvc.lock", repository.git("show", f"{first.revision}:dvc.lock").replace("rows: 3", "rows: 9"))
+    repository.commit("Lock what I made at my desk")
+    assert released_revision(None) == first.revision
+
+
 def test_changed_data_are_a_new_version(repository: Repository) -> None:
     build("one")
     repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
@@ -102,6 +127,21 @@ def test_training_is_given_the_dataset_of_its_commit(repository: Repository) -> 
     assert released_revision(start) == first.revision
     assert released_revision(later) == released_revision(None) == second.revision
     assert released_revision(first.revision) == first.revision
+
+
+def test_an_event_stands_for_what_its_branch_has_come_to(repository: Repository) -> None:
+    """Airflow tells one event where several came, and not always the last."""
+    start = resolve(None)
+    repository.write("code/train.txt", "edited at a desk")
+    pinned = pin(repository.folder).commit
+    _, first = build("one", pinned)
+    repository.git("checkout", "--quiet", "code")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
+    later = repository.commit("More rows")
+    _, second = build("two")
+    assert resolve_newest(start) == resolve_newest(later) == later
+    assert resolve_newest(first.revision) == resolve_newest(second.revision) == second.revision
+    assert resolve_newest(pinned) == pinned
 
 
 def test_a_stage_that_fails_says_so(repository: Repository) -> None:

@@ -45,6 +45,16 @@ def test_an_overlay_is_laid_over_the_parameters_of_the_pin_alone(repository: Rep
     assert "lr: 1" in (repository.folder / "params.yaml").read_text()
 
 
+def test_a_pin_reaches_a_watched_repository_that_is_not_the_checkout(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    repository.git("clone", "--quiet", "--bare", ".", str(tmp_path / "central.git"))
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(tmp_path / "central.git"))
+    repository.write("params.yaml", "project: demo\ndata: {rows: 4}\ntrain: {lr: 1}\n")
+    found = pin(repository.folder)
+    assert resolve(found.commit) == found.commit
+
+
 def test_an_unpacked_archive_without_history_works(repository: Repository) -> None:
     shutil.rmtree(repository.folder / ".git")
     repository.write("later.txt", "edited after unpacking\n")
