@@ -12,6 +12,7 @@ import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import Params, load_params, settings
+from pipelines.config.params import MOST_SHARDS
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json, write_json
 from pipelines.progress import report
@@ -81,11 +82,13 @@ def _search(params: Params, run: str, since: str | None, until: str | None, area
     for entry in refused:
         quarantine.put(catalog, stage="search", **entry.model_dump())
     new = [c for c in found if c.fingerprint not in known and catalogs.fingerprint(catalog, c.id) != c.fingerprint]
+    if area:  # asked for once: it adds scenes, cut to it, and cuts none that the catalog has
+        new = [c for c in new if catalogs.fingerprint(catalog, c.id) is None]
     plan = staging.Plan(
         run=run,
         when=datetime.now(UTC),
         area=bounds,
-        shard=scenes.shard,
+        shard=max(scenes.shard, -(-len(new) // MOST_SHARDS)),
         former=catalogs.state(catalogs.read_scenes(catalog)),
         refused=len(refused) + sum(c.fingerprint in known for c in found),
         scenes=tuple(new),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import signal
 import sys
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pipelines.config import settings
+from pipelines.errors import SwathError
 
 app = typer.Typer()
 
@@ -32,6 +36,12 @@ def run_command(config: Overlay = None) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=200)  # a log has no edge to wrap at
     logging.getLogger("pipelines").setLevel(logging.WARNING)  # the display says what is going on
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    settings().home.mkdir(parents=True, exist_ok=True)
+    alone = (settings().home / "run.lock").open("w")
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system, however this process ends
+    except BlockingIOError:
+        raise SwathError(f"Another run is at work in {settings().home}; wait for it, or set SWATH_HOME.") from None
     keep = running() is not None
     try:
         with Display(console) as display:

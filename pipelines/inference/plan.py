@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
+from pipelines.config.params import MOST_SHARDS
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.inference.item import ITEM, mapped_from
@@ -78,8 +79,9 @@ def pending(scenes: Sequence[Scene], folder: Path) -> list[str]:
 
 
 def write_plan(predictions: Path, run: str, version: int, model: str, scenes: Sequence[Scene], shard: int) -> Plan:
-    """Plan the ``pending`` scenes in shards of ``shard``."""
+    """Plan the ``pending`` scenes in shards of ``shard``, or larger ones where these would be too many."""
     todo = pending(scenes, version_folder(predictions, version))
+    shard = max(shard, -(-len(todo) // MOST_SHARDS))
     shards = tuple(tuple(todo[i : i + shard]) for i in range(0, len(todo), shard))
     plan = Plan(version=version, model=model, shards=shards)
     write_json(staging(predictions, run) / "plan.json", plan.model_dump(mode="json"))
