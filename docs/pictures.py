@@ -5,11 +5,14 @@ Needs a Chromium on the machine for the screenshots of Airflow, MLflow and the d
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import matplotlib
 import mlflow
@@ -24,6 +27,7 @@ from playwright.sync_api import sync_playwright
 from pipelines.config import load_params, settings
 from pipelines.config.params import LabelClass
 from pipelines.errors import SwathError
+from pipelines.local.airflow_api import Airflow
 from pipelines.local.services import Services, running, start, stop
 
 matplotlib.use("Agg")
@@ -34,14 +38,21 @@ _FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "-
 
 
 def main() -> None:
-    """Start the embedded system if it is not up, and take every picture."""
+    """Take every picture."""
     project = load_params().project
-    TARGET.mkdir(exist_ok=True)
     scene_with_map(project)
+    with serving() as services:
+        screenshots(services, project)
+
+
+@contextmanager
+def serving() -> Iterator[Services]:
+    """The embedded system, started if it is not up, and this process as a client of its MLflow."""
     keep = running() is not None
     services = start(Path(__file__).resolve().parents[1], lambda text: print(text, file=sys.stderr))
+    os.environ["MLFLOW_TRACKING_URI"] = services.mlflow
     try:
-        screenshots(services, project)
+        yield services
     finally:
         if not keep:
             stop()
@@ -103,21 +114,26 @@ def screenshots(services: Services, project: str) -> None:
         page.set_default_timeout(60_000)
         _log_in(page, services)
         page.add_init_script("localStorage.setItem('default_dag_view', JSON.stringify('graph'))")
-        page.goto(f"{services.airflow}/dags/train_model")
+        runs = [run for run in Airflow(services).runs("build_dataset") if run["state"] == "success"]
+        page.goto(f"{services.airflow}/dags/build_dataset/runs/{quote(runs[0]['dag_run_id'], safe='')}")
         page.wait_for_timeout(8_000)
         page.screenshot(path=TARGET / "airflow.png")
-        page.goto(f"{services.airflow}/swath/")
-        page.screenshot(path=TARGET / "swath.png")
         client = mlflow.MlflowClient(tracking_uri=services.mlflow)
         experiment = client.get_experiment_by_name(project)
         newest = client.search_runs([experiment.experiment_id], max_results=1)[0].info.run_id
         page.goto(f"{services.mlflow}/#/experiments/{experiment.experiment_id}/runs/{newest}/model-metrics")
+        page.set_viewport_size({"width": 1700, "height": 820})
+        page.get_by_placeholder("Search metric charts").fill("loss|val_miou|val_iou|lr")
         page.wait_for_timeout(8_000)
-        page.screenshot(path=TARGET / "mlflow.png")
+        clip = {"x": 190, "y": 0, "width": 1066, "height": 820}  # without menus
+        page.screenshot(path=TARGET / "mlflow.png", clip=clip)
+        page.set_viewport_size(_VIEW)
         reports = (settings().reports / project / "drift").glob("*/report.html")
         page.goto(max(reports, key=lambda path: path.stat().st_mtime).as_uri())
         page.screenshot(path=TARGET / "drift.png")
         browser.close()
+    for name in ("airflow", "mlflow", "drift"):
+        shrink(TARGET / f"{name}.png")
 
 
 def shrink(path: Path) -> None:

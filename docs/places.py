@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rasterio.transform import array_bounds
 from shapely.geometry import box
 
-from docs.pictures import TARGET, colours, shrink, stretched
+from docs.pictures import TARGET, colours, serving, shrink, stretched
 from pipelines.bundle.contract import BLOCKS
 from pipelines.bundle.store import Bundle, champion, open_bundle
 from pipelines.config import Params, load_params, merged_params, settings
@@ -37,7 +37,11 @@ _TRIOS = ("red", "green", "blue"), ("TCI_R", "TCI_G", "TCI_B"), ("B04", "B03", "
 
 def main(overlay: Path) -> None:
     """Draw ``docs/pictures/PROJECT.png`` from the champion's maps."""
-    params = _params(overlay)
+    with serving():
+        _draw_all(_params(overlay), overlay)
+
+
+def _draw_all(params: Params, overlay: Path) -> None:
     version = champion(params.project)
     if version is None:
         raise SwathError(f"{params.project} has no champion; run `make run CONFIG={overlay}` first.")
