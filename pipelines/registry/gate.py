@@ -59,6 +59,9 @@ def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
         if why := challenger.tags.get(aliases.WITHDRAWN):
             reasons = (f"Version {challenger.version} was taken out of charge by a rollback: {why}",)
             decision = _decision("refuse", reasons, None, challenger, champion, workspace, params)
+        elif who := challenger.tags.get(aliases.REJECTER):
+            reasons = (f"Rejected by {who}.",)  # a person's word is asked for once
+            decision = _decision("refuse", reasons, None, challenger, champion, workspace, params)
         else:
             evidence = _Trial(client, workspace, catalog, params).evidence(challenger, champion)
             verdict, found = decide(evidence, params.gate)

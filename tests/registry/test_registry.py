@@ -140,6 +140,8 @@ def test_a_person_may_reject_what_the_gate_would_promote(world, model):
     assert model.tags("1")[aliases.REASONS] == tags[aliases.REASONS]
     later = model.promote()
     assert not later.changed and "Rejected by kim" in later.reason
+    again = model.judge(world.poor)
+    assert (again.verdict, again.reasons) == ("refuse", ("Rejected by kim.",)), "a person's word is asked for once"
 
 
 def test_the_whole_way_of_two_models(world, model):
