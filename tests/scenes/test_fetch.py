@@ -118,6 +118,7 @@ def test_a_file_cut_short_is_refused_and_leaves_nothing(tmp_path: Path, band: st
         ({"transform": rasterio.Affine(10, 0, ORIGIN[0], 0, 10, ORIGIN[1])}, "north up"),
         ({"dtype": "float32"}, "digital numbers are uint16"),
         ({"dtype": "complex64"}, "pixels of type"),
+        ({"crs": "EPSG:4326"}, "correct its CRS"),  # metres under the code of degrees
     ],
 )
 def test_unusable_grids_and_types_are_refused(tmp_path: Path, profile: dict[str, Any], reason: str) -> None:
@@ -125,6 +126,12 @@ def test_unusable_grids_and_types_are_refused(tmp_path: Path, profile: dict[str,
     path = write_band(tmp_path / "a.tif", pixels, **profile)
     with pytest.raises(BadData, match=reason):
         fetch(*one_file(path), None, tmp_path / "staging")
+
+
+def test_a_nodata_value_that_the_pixels_cannot_hold_is_refused(tmp_path: Path) -> None:
+    path = write_band(tmp_path / "a.tif", np.full((64, 64), 500, np.uint16))
+    with pytest.raises(BadData, match="cannot hold the nodata value nan"):
+        fetch(*one_file(path, nodata=float("nan")), None, tmp_path / "staging")
 
 
 def test_a_scene_without_data_is_refused(tmp_path: Path) -> None:
