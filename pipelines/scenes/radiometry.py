@@ -21,7 +21,8 @@ QUANTIFICATION = 10_000
 ADD_OFFSET = -1000
 DARK = 2.0  # percentile of a band's valid DN that counts as its dark end; a few dead or over-corrected pixels lie below
 PROOF = 800  # a dark end below it would be a reflectance under -0.02, so the pixels cannot hold the offset
-SUSPECT = (1000, 1500)  # the darkest band starts here if the offset is still in: reflectance 0 to 0.05
+SUSPECT = (1000, 1500)  # the dark bands start here if the offset is still in: reflectance 0 to 0.05
+DARK_BANDS = 2  # that many; over desert only the blue band is as dark as this of its own
 
 
 def settle(
@@ -71,7 +72,8 @@ def _sentinel2(
     text = "; ".join(f"{what} says {offset:+d}" if offset else f"{what} says 0" for what, offset in claims.items())
     ends = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, dark, strict=True))
     without = [n for n, d in zip(names, dark, strict=True) if d < PROOF]
-    suspect = SUSPECT[0] <= min(dark) < SUSPECT[1]
+    dim = sum(SUSPECT[0] <= d < SUSPECT[1] for d in dark)
+    suspect = SUSPECT[0] <= min(dark) and dim >= min(DARK_BANDS, len(dark))
     offsets = set(claims.values())
     if offsets == {ADD_OFFSET} and not without:
         return ADD_OFFSET, f"Offset {ADD_OFFSET}: {text}; the pixels agree (dark ends: {ends})."
@@ -82,7 +84,7 @@ def _sentinel2(
     if offsets == {ADD_OFFSET}:
         reason = f"but the pixels of {', '.join(without)} show that it is not in them"
     elif offsets == {0}:
-        reason = "but the darkest band starts where it would if the offset were still in the pixels"
+        reason = "but the dark bands start where they would if the offset were still in the pixels"
     else:
         reason = "which contradict each other, and the pixels do not settle it"
     raise BadData(

@@ -32,6 +32,8 @@ ZERO = Quantity(scale=0.0001, offset=0.0)
         ({"baseline": "05.09", "offset_applied": True, "quantities": [MINUS, MINUS]}, WITHOUT, 0.0),
         # bright desert: too bright to confirm, and nothing speaks against the metadata
         ({"baseline": "03.01"}, (1800.0, 2500.0), 0.0),
+        # paler desert: blue alone is as dark as dark ground with the offset would be
+        ({"baseline": "05.09", "offset_applied": True}, (1250.0, 1750.0), 0.0),
     ],
 )
 def test_offset_by_metadata(facts: dict, dark: tuple[float, float], offset: float) -> None:
