@@ -1,7 +1,8 @@
-"""Writing so that a killed process leaves either the old file or the new one, and checksums."""
+"""Writing so that a killed process leaves either the old file or the new one, one process at a time; checksums."""
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from pipelines.errors import SwathError
 
 
 @contextmanager
@@ -33,6 +36,21 @@ def replacing(target: Path) -> Iterator[Path]:
         draft.rename(target)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def alone(lock: Path, busy: str | None = None) -> Iterator[None]:
+    """Keep other processes of this machine out meanwhile; the system lets go however this process ends.
+
+    Waits for its turn, or raises ``SwathError`` with the sentence ``busy`` if another process is inside.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
+        except BlockingIOError:
+            raise SwathError(str(busy)) from None
+        yield
 
 
 def write_text(target: Path, text: str) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +101,6 @@ def write_index(catalog: Path, project: str) -> list[Scene]:
 def state(scenes: Sequence[Scene]) -> str:
     """One hash over the bytes and the meaning of all ``scenes``: it changes when, and only when, content does."""
     return digest([[s.id, s.image_sha256, s.mask_sha256, s.model_dump(mode="json")["bands"]] for s in scenes])
-
-
-@contextmanager
-def locked(catalog: Path) -> Iterator[None]:
-    """Keep other processes from publishing to this catalog meanwhile."""
-    catalog.mkdir(parents=True, exist_ok=True)
-    with (catalog / ".lock").open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def _items(catalog: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipelines.files import read_json
+from pipelines.files import alone, read_json
 from pipelines.scenes import catalog as catalogs
 from pipelines.scenes import quarantine
 from pipelines.scenes.scene import Scene
@@ -19,7 +19,7 @@ def publish(catalog: Path, project: str, plan: Plan) -> tuple[list[str], list[Sc
     again it ends in the same state: each scene is moved whole, and the index is written last.
     """
     staging = folder(catalog, plan.run)
-    with catalogs.locked(catalog):
+    with alone(catalog / ".lock"):
         for candidate in plan.scenes:
             _move(
                 staging / "scenes" / candidate.id, catalog / "scenes" / candidate.id, staging / "former" / candidate.id

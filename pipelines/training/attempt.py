@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -13,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.config.settings import settings
-from pipelines.errors import SwathError
-from pipelines.files import read_json, sha256, write_json
+from pipelines.files import alone, read_json, sha256, write_json
 
 
 @dataclass(frozen=True)
@@ -51,13 +49,6 @@ def attempt(name: str) -> Iterator[Attempt]:
     Raises ``SwathError`` when another process is at the same training now.
     """
     folder = settings().home / "training" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system, however this process ends
-        except BlockingIOError:
-            raise SwathError(
-                f"Another process trains this very model in {folder}; wait until it has finished."
-            ) from None
+    with alone(folder / "lock", f"Another process trains this very model in {folder}; wait until it has finished."):
         yield Attempt(folder)
         shutil.rmtree(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import merged_params, settings
 from pipelines.errors import BadData, SwathError
+from pipelines.files import alone
 from pipelines.workspace.git import git, is_repository
 
 PINS = "refs/swath/pins"
@@ -136,7 +136,5 @@ def _branches(bare: Path) -> list[str]:
 @contextmanager
 def _mirror_lock() -> Iterator[Path]:
     home = settings().home
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "source.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with alone(home / "source.lock"):
         yield home / "source.git"

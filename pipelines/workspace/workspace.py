@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from pipelines.config import settings
 from pipelines.errors import BadData
-from pipelines.files import replacing
+from pipelines.files import alone, replacing
 from pipelines.workspace.git import git
 from pipelines.workspace.source import mirror
 
@@ -29,9 +28,7 @@ def open_workspace(run: str, commit: str) -> Path:
     Its DVC cache is shared with the other workspaces of this machine, its DVC remote is the installation's.
     """
     folder = _folder(run)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{run}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # several tasks of a run may come to a machine at once
+    with alone(folder.with_name(f".{run}.lock")):  # several tasks of a run may come to a machine at once
         if (folder / ".git").exists() and git("rev-parse", "HEAD", at=folder) == commit:
             return folder
         with replacing(folder) as draft:
