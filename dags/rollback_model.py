@@ -23,6 +23,6 @@ with DAG(
 ) as dag:
     SwathOperator(
         task_id="rollback",
-        command=["model", "rollback", "--version={{ params.version }}", "--reason={{ params.reason }}"],
+        command=["model", "rollback", "--run={run}", "--version={{ params.version }}", "--reason={{ params.reason }}"],
         emits=assets.champion,
     )

@@ -67,7 +67,7 @@ written on the model version either way. With `gate.approval: true` a person has
     )
     promote = SwathOperator(
         task_id="promote",
-        command=["model", "promote", _ANSWER],
+        command=["model", "promote", "--run={run}", _ANSWER],
         after=["evaluate"],
         needs=["data/train"],
         emits=assets.champion,

@@ -15,6 +15,8 @@ app = typer.Typer()
 model = typer.Typer(no_args_is_help=True, help="Package, register, judge and promote models, and roll them back.")
 app.add_typer(model, name="model")
 
+_RUN = "Names who moves the alias; the same run doing it again tells of the change again."
+
 
 @model.command()
 def package() -> None:
@@ -60,6 +62,7 @@ def promote(
     approver: Annotated[str | None, typer.Option(help="Who approved; written on the version.")] = None,
     rejecter: Annotated[str | None, typer.Option(help="Who rejected it; written on the version.")] = None,
     override: Annotated[str | None, typer.Option(help="A person's reason to promote against the verdict.")] = None,
+    run: Annotated[str | None, typer.Option(help=_RUN)] = None,
 ) -> None:
     """Make the challenger champion if the gate said so and nobody rejected it."""
     from pipelines.evaluation.tracking import store
@@ -69,7 +72,7 @@ def promote(
         raise BadData("A challenger is either rejected or promoted; leave out --rejecter, or the other options.")
     name = load_params().project
     with store() as client:
-        done = reject(client, name, rejecter) if rejecter else promote(client, name, approver, override)
+        done = reject(client, name, rejecter) if rejecter else promote(client, name, approver, override, run)
     emit(done.model_dump() | {"project": name, "version": done.champion})
 
 
@@ -77,12 +80,13 @@ def promote(
 def rollback(
     reason: Annotated[str, typer.Option(help="Kept on both versions.")],
     version: Annotated[str | None, typer.Option(help="A former champion; default: the latest.")] = None,
+    run: Annotated[str | None, typer.Option(help=_RUN)] = None,
 ) -> None:
     """Put a former champion in charge again, after seeing that it loads and predicts."""
     from pipelines.registry.rollback import rollback
 
     name = load_params().project
-    done = rollback(name, reason, version)
+    done = rollback(name, reason, version, run)
     emit(done.model_dump() | {"project": name, "version": done.champion})
 
 

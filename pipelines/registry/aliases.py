@@ -24,6 +24,7 @@ AGAINST = "swath.decision.champion"  # version that was champion when it was dec
 PROMOTED = "swath.promoted_at"  # only versions that were champion have it
 APPROVER = "swath.approver"
 REJECTER = "swath.rejecter"
+MOVED_BY = "swath.promoted_by_run"  # the run that put it in charge, last
 FORMER = "swath.former_champion"  # version that this one followed; empty for none
 RESTORED = "swath.restored_at"
 RESTORED_WHY = "swath.restored_because"
@@ -71,28 +72,39 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def promote(client: MlflowClient, name: str, approver: str | None = None, override: str | None = None) -> Promotion:
+def promote(
+    client: MlflowClient, name: str, approver: str | None = None, override: str | None = None, run: str | None = None
+) -> Promotion:
     """Make the challenger champion, if its decision says so and was taken against the champion of today.
 
     ``override`` is a person's reason to promote in spite of the decision. Doing it twice changes nothing the second
-    time. Raises ``BadData`` if there is no challenger.
+    time, unless it is the same ``run`` that does it: killed before it could tell of the change, it tells of it again.
+    Raises ``BadData`` if there is no challenger.
     """
     challenger, champion = _contenders(client, name)
     number = str(challenger.version)
     former = str(champion.version) if champion else None
     if former == number:
-        return Promotion(champion=number, former=None, changed=False, reason=f"Version {number} is champion already.")
+        return already(challenger, run)
     obstacle = None if override else _obstacle(challenger, former)
     if obstacle:
         return Promotion(champion=former, former=former, changed=False, reason=obstacle)
     reason = f"Promoted against the decision: {override}" if override else challenger.tags[REASONS]
     # Tags come before the alias: killed in between, the next attempt still knows the former champion.
-    tags = {PROMOTED: now(), FORMER: former or ""} | ({APPROVER: approver} if approver else {})
+    tags = {PROMOTED: now(), FORMER: former or "", MOVED_BY: run or ""} | ({APPROVER: approver} if approver else {})
     tag(client, challenger, tags | ({REASONS: reason} if override else {}))
     client.set_registered_model_alias(name, CHAMPION, number)
     if WITHDRAWN in challenger.tags:
         client.delete_model_version_tag(name, number, WITHDRAWN)
     return Promotion(champion=number, former=former, changed=True, reason=reason)
+
+
+def already(champion: ModelVersion, run: str | None) -> Promotion:
+    """What is to tell of a version that is in charge: a change if ``run`` itself put it there, else none."""
+    number, changed = str(champion.version), bool(run) and champion.tags.get(MOVED_BY) == run
+    former = champion.tags.get(FORMER) or None if changed else None
+    reason = f"Version {number} is champion already" + (", put there by this run." if changed else ".")
+    return Promotion(champion=number, former=former, changed=changed, reason=reason)
 
 
 def reject(client: MlflowClient, name: str, rejecter: str) -> Promotion:

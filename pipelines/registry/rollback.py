@@ -18,11 +18,12 @@ from pipelines.registry.aliases import Promotion
 log = logging.getLogger(__name__)
 
 
-def rollback(name: str, reason: str, number: str | None = None) -> Promotion:
+def rollback(name: str, reason: str, number: str | None = None, run: str | None = None) -> Promotion:
     """Put version ``number`` of the model ``name`` in charge again, or else the latest former champion.
 
-    The version that is taken out of charge is marked with ``reason``, and the gate refuses it from then on. Raises
-    ``BadData`` if the version was never champion, or no longer loads or predicts.
+    The version that is taken out of charge is marked with ``reason``, and the gate refuses it from then on. The
+    same ``run`` doing it again tells of the change again. Raises ``BadData`` if the version was never champion, or no
+    longer loads or predicts.
     """
     if not reason.strip():
         raise BadData("A rollback needs a reason, for whoever finds it later; give one with --reason.")
@@ -30,10 +31,11 @@ def rollback(name: str, reason: str, number: str | None = None) -> Promotion:
         current = aliases.holder(client, name, aliases.CHAMPION)
         if current is None:
             raise BadData(f"{name} has no champion yet, so there is nothing to roll back.")
+        if number is None and run and current.tags.get(aliases.MOVED_BY) == run:
+            return aliases.already(current, run)  # or the latest former one would now be the one taken out of charge
         version = aliases.version(client, name, number) if number else _latest_former(client, name, current)
         if str(version.version) == str(current.version):
-            said = f"Version {version.version} is champion already."
-            return Promotion(champion=str(version.version), former=None, changed=False, reason=said)
+            return aliases.already(current, run)
         if aliases.PROMOTED not in version.tags:
             raise BadData(f"Version {version.version} of {name} was never champion; see `swath model list`.")
         prove(open_bundle(f"models:/{name}/{version.version}"))
@@ -41,7 +43,7 @@ def rollback(name: str, reason: str, number: str | None = None) -> Promotion:
         # Tags come before the alias: killed in between, the next attempt writes the same again.
         aliases.tag(client, current, {aliases.WITHDRAWN: f"{reason} ({when})"})
         restored = {aliases.RESTORED: when, aliases.RESTORED_WHY: reason, aliases.FORMER: str(current.version)}
-        aliases.tag(client, version, restored)
+        aliases.tag(client, version, restored | {aliases.MOVED_BY: run or ""})
         client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
         if aliases.WITHDRAWN in version.tags:
             client.delete_model_version_tag(name, str(version.version), aliases.WITHDRAWN)

@@ -239,6 +239,18 @@ def test_a_first_model_that_does_not_beat_the_baseline_is_refused(world, model, 
     assert model.champion is None
 
 
+def test_a_run_killed_before_it_told_of_its_change_tells_of_it_when_tried_again(world, model):
+    model.enter(world.poor)
+    model.judge(world.poor)
+    assert [model.promote(run=run).changed for run in ("monday", "monday", "tuesday")] == [True, True, False]
+    model.enter(world.good)
+    model.judge(world.good)
+    model.promote(run="wednesday")
+    back = [rollback(model.name, "wrong along the coast", run=run) for run in ("thursday", "thursday")]
+    assert [(done.champion, done.former, done.changed) for done in back] == [("1", "2", True)] * 2
+    assert not rollback(model.name, "wrong along the coast", "1", run="friday").changed
+
+
 def test_a_verdict_against_another_champion_than_todays_does_not_promote(world, model):
     model.enter(world.poor)
     model.judge(world.poor)
