@@ -29,7 +29,8 @@ with DAG(
     doc_md=__doc__
     + """
 A scene that is unreadable, breaks the band contract or fails a check goes to quarantine with its reason, and the
-rest goes on. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
+rest goes on. A scene whose source cannot be reached leaves its `fetch` red and is tried again by the next run; the
+others are published. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
 those dates; the daily run takes whatever the catalog does not have yet, late arrivals included.
 """,
     user_defined_macros={"day": backfilled_day},
@@ -55,6 +56,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
         command=["ingest", "publish", "--run={run}"],
         revision=revision_of("search", PLAN),
         emits=assets.scenes,
-        trigger_rule="none_failed",
+        trigger_rule="all_done_min_one_success",  # a source out of reach for one scene withholds no other
     )
+    search >> publish
     search >> fetch.expand(shard=shards) >> validate.expand(shard=shards) >> publish

@@ -55,13 +55,19 @@ def publish_command(run: Run) -> None:
 
 @group.command("all")
 def all_command(run: Run = "desk", since: Since = None, until: Until = None, area: Area = None) -> None:
-    """Search, fetch, validate and publish in a row."""
+    """Search, fetch, validate and publish in a row; a source out of reach for one scene withholds no other."""
     params = load_params()
     shards = _search(params, run, since, until, area)["shards"]
+    unreachable = []
     for shard in range(shards):
-        _fetch(params, run, shard)
+        try:
+            _fetch(params, run, shard)
+        except SwathError as error:
+            unreachable.append(str(error))
         _validate(params, run, shard)
     emit(_publish(params, run))
+    if unreachable:
+        raise SwathError(" ".join(unreachable))
 
 
 def _catalog(params: Params) -> Path:
@@ -99,6 +105,7 @@ def _search(params: Params, run: str, since: str | None, until: str | None, area
 
 
 def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
+    from pipelines.scenes import catalog as catalogs
     from pipelines.scenes import staging
     from pipelines.scenes.fetch import fetch
     from pipelines.scenes.publish import staged
@@ -110,7 +117,8 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
     for done, candidate in enumerate(scenes):
         report(done, len(scenes), f"fetching {candidate.id}")
         try:
-            if not staged(folder, candidate.id, candidate.fingerprint):
+            published = catalogs.fingerprint(catalog, candidate.id) == candidate.fingerprint
+            if not (published or staged(folder, candidate.id, candidate.fingerprint)):
                 fetch(candidate, params.scenes, plan.area, folder)
             fetched += 1
         except BadData as error:
@@ -148,6 +156,7 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
     _check(params, plan, plan.scenes, docs)
     published, scenes = publish(catalog, params.project, plan)
     fingerprints = {c.fingerprint for c in plan.scenes}
+    refused = sum(r.fingerprint in fingerprints for r in quarantine.records(catalog))
     state = catalogs.state(scenes)
     result = {
         "published": len(published),
@@ -155,9 +164,12 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
         "scenes": len(scenes),
         "changed": state != plan.former,
         "digest": state,
-        "quarantined": plan.refused + sum(r.fingerprint in fingerprints for r in quarantine.records(catalog)),
+        "quarantined": plan.refused + refused,
+        "missing": len(plan.scenes) - len(published) - refused,
         "data_docs": str(docs / "index.html") if (docs / "index.html").exists() else None,
     }
+    if result["missing"]:  # the plan stays, so that `fetch` can be cleared once the source is back
+        return result
     write_json(receipt, result)
     for path in folder.iterdir():
         if path.is_dir():

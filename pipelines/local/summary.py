@@ -36,7 +36,8 @@ def _rows(by: dict[str, dict[str, dict[str, Any]]]) -> list[tuple[str, str]]:
         (
             "scenes",
             f"{published.get('published', 0)} new, {published.get('scenes', 0)} in the catalog, "
-            f"{published.get('quarantined', 0)} in quarantine",
+            f"{published.get('quarantined', 0)} in quarantine"
+            + (f", {missing} could not be reached" if (missing := published.get("missing")) else ""),
         ),
         ("dataset", _dataset(version)),
         *(("to look at", sentence) for sentence in build.get("snapshot", {}).get("summary", {}).get("findings", [])),

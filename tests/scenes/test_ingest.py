@@ -196,6 +196,39 @@ def test_network_trouble_fails_the_shard_after_the_others_are_fetched(
     assert (project.catalog / "staging" / "r1" / "scenes" / "b" / "image.tif").stat().st_mtime_ns == before
 
 
+def test_a_scene_out_of_reach_withholds_no_other_and_can_be_fetched_later_in_the_same_run(
+    tmp_path: Path, source: Path, undisturbed: tuple[Project, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project(tmp_path / "project", source)
+    from pipelines.scenes import fetch as module
+
+    original, fetched = module.fetch, []
+
+    def forbidden(candidate: Any, *arguments: Any) -> Any:
+        if candidate.id == "a":
+            raise SwathError("403 Forbidden")
+        return original(candidate, *arguments)
+
+    def counted(candidate: Any, *arguments: Any) -> Any:
+        fetched.append(candidate.id)
+        return original(candidate, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fetch", forbidden)
+        with pytest.raises(SwathError, match="403 Forbidden"):
+            project.swath("all", "--run", "r1")
+    assert [scene.id for scene in read_scenes(project.catalog)] == ["b", "c"]
+    assert "a" not in project.reasons()
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "fetch", counted)
+        for shard in range(3):
+            project.swath("fetch", "--run", "r1", "--shard", str(shard))
+    assert "a" in fetched and not {"b", "c"} & set(fetched)
+    result = project.swath("publish", "--run", "r1")
+    assert (result["ids"], result["missing"]) == (["a", "b", "c"], 0)
+    assert project.tree() == undisturbed[0].tree()
+
+
 def test_a_corrected_scene_leaves_quarantine_and_a_changed_one_is_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "source"
     files = write_scene_files(folder / "s", offset=-1000)
