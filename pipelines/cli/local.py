@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +14,7 @@ import typer
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
+from pipelines.files import alone
 
 app = typer.Typer()
 
@@ -23,10 +24,11 @@ Overlay = Annotated[Path | None, typer.Option(help="Overlay of params.yaml, such
 @app.command("run")
 def run_command(config: Overlay = None) -> None:
     """Start everything, run the whole chain through Airflow, say what it made, and stop everything."""
+    from httpx import HTTPError
     from rich.console import Console
 
     from pipelines.local.airflow_api import Airflow
-    from pipelines.local.chain import run_chain
+    from pipelines.local.chain import CHAIN, run_chain
     from pipelines.local.display import Display
     from pipelines.local.prepare import prepare
     from pipelines.local.services import running, start, stop
@@ -36,25 +38,29 @@ def run_command(config: Overlay = None) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=200)  # a log has no edge to wrap at
     logging.getLogger("pipelines").setLevel(logging.WARNING)  # the display says what is going on
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    settings().home.mkdir(parents=True, exist_ok=True)
-    alone = (settings().home / "run.lock").open("w")
-    try:
-        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released by the system, however this process ends
-    except BlockingIOError:
-        raise SwathError(f"Another run is at work in {settings().home}; wait for it, or set SWATH_HOME.") from None
-    keep = running() is not None
-    try:
-        with Display(console) as display:
-            commit = prepare(_checkout(), config and config.resolve(), display.say)
-            services = start(_checkout(), display.say)
-            done = run_chain(Airflow(services), commit, display.watch)
-        print_summary(console, done, services, time.monotonic() - started)
-    except KeyboardInterrupt:
-        console.print("Stopped by hand; services and tasks are being ended.")
-        sys.exit(130)
-    finally:
-        if not keep:
-            stop()
+    home = settings().home
+    with alone(home / "run.lock", f"Another run is at work in {home}; wait for it, or set SWATH_HOME."):
+        joins = running() is not None
+        airflow = None
+        try:
+            with Display(console) as display:
+                commit = prepare(_checkout(), config and config.resolve(), display.say)
+                services = start(_checkout(), display.say)
+                airflow = Airflow(services)
+                if not joins and (left := airflow.end_open_runs(list(CHAIN))):
+                    display.say(f"Runs that had been cut off and are ended now: {left}")
+                done = run_chain(airflow, commit, display.watch)
+            print_summary(console, done, services, time.monotonic() - started)
+        except KeyboardInterrupt:
+            console.print("Stopped by hand; services and tasks are being ended.")
+            if airflow and not joins:  # or the scheduler would take the runs up again when it is next started
+                with suppress(SwathError, HTTPError):
+                    airflow.end_open_runs(list(CHAIN))
+            sys.exit(130)
+        finally:
+            now = running()
+            if not joins and not (now and now.stays):
+                stop()
 
 
 @app.command("up")
@@ -67,7 +73,7 @@ def up_command() -> None:
     from pipelines.local.services import start, stop
 
     console = Console(soft_wrap=True)
-    services = start(_checkout(), lambda text: console.print(text, style="dim"))
+    services = start(_checkout(), lambda text: console.print(text, style="dim"), stays=True)
     try:
         airflow = Airflow(services)
         airflow.wait_for_dags(list(CHAIN))

@@ -57,6 +57,22 @@ class Airflow:
         path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances?limit=1000"
         return list(self._call("GET", path)["task_instances"])
 
+    def cause(self, dag: str, run: str) -> set[str]:
+        """The runs whose asset events started a run."""
+        path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/upstreamAssetEvents"
+        return {event["source_run_id"] for event in self._call("GET", path)["asset_events"]}
+
+    def end_open_runs(self, dags: list[str]) -> int:
+        """Fail the runs that are queued or at work; returns how many there were."""
+        ended = 0
+        for dag in dags:
+            for run in self.runs(dag):
+                if run["state"] in ("queued", "running"):
+                    path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run['dag_run_id'])}"
+                    self._call("PATCH", path, json={"state": "failed", "note": "Ended by `swath run`: it was cut off."})
+                    ended += 1
+        return ended
+
     def result(self, dag: str, run: str, task: str) -> dict[str, Any]:
         """What a task returned; empty if it returned nothing."""
         path = (

@@ -24,7 +24,7 @@ CHAIN = {
 }
 _DONE = ("success", "failed")
 _PAUSE = 0.7  # seconds between two looks
-_EVENT_LIMIT = 60  # seconds in which the scheduler must have turned an event into a run
+_EVENT_LIMIT = 120  # seconds in which the scheduler must have turned an event into a run
 
 
 class TaskState(BaseModel):
@@ -65,28 +65,29 @@ def run_chain(airflow: Airflow, revision: str, watch: Callable[[list[TaskState]]
     for dag in CHAIN:
         airflow.unpause(dag)
     finished: list[DagResult] = []
-    told_at = None
+    before = None  # the run that told the scheduler of a change
     for dag in CHAIN:
-        run = _started_by_event(airflow, dag, told_at) if told_at else None
-        run = run or airflow.trigger(dag, {"revision": revision})
-        result, told_at = _follow(airflow, dag, run, watch)
+        run = _started_by(airflow, dag, before) if before else airflow.trigger(dag, {"revision": revision})
+        result, told = _follow(airflow, dag, run, watch)
         finished.append(result)
+        before = run if told else None
     return finished
 
 
-def _started_by_event(airflow: Airflow, dag: str, told_at: str) -> str:
+def _started_by(airflow: Airflow, dag: str, cause: str) -> str:
     deadline = time.monotonic() + _EVENT_LIMIT
     while time.monotonic() < deadline:
-        caused = [r for r in airflow.runs(dag) if r["run_type"] == "asset_triggered" and r["run_after"] >= told_at]
-        if caused:
-            return str(caused[0]["dag_run_id"])
+        for run in airflow.runs(dag):
+            if run["run_type"] == "asset_triggered" and cause in airflow.cause(dag, run["dag_run_id"]):
+                return str(run["dag_run_id"])
         time.sleep(_PAUSE)
-    raise SwathError(f"{dag} was told of a change at {told_at} and did not start; read var/logs/scheduler.log.")
+    raise SwathError(
+        f"{dag} was told of a change by {cause} and did not start within {_EVENT_LIMIT} s; read "
+        f"{settings().home / 'logs' / 'scheduler.log'}."
+    )
 
 
-def _follow(
-    airflow: Airflow, dag: str, run: str, watch: Callable[[list[TaskState]], None]
-) -> tuple[DagResult, str | None]:
+def _follow(airflow: Airflow, dag: str, run: str, watch: Callable[[list[TaskState]], None]) -> tuple[DagResult, bool]:
     while True:
         state = airflow.run(dag, run)
         tasks = airflow.tasks(dag, run)
@@ -99,7 +100,7 @@ def _follow(
         raise SwathError(f"{dag}.{first['task_id']} failed; read {_log(first, run)}")
     results = {t["task_id"]: airflow.result(dag, run, t["task_id"]) for t in tasks if t["map_index"] == -1}
     last = next((t for t in tasks if t["task_id"] == CHAIN[dag]), None)
-    told = last["start_date"] if last and last["state"] == "success" else None
+    told = last is not None and last["state"] == "success"
     done = DagResult(
         dag=dag,
         run=run,

@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
-from pipelines.files import read_json, write_json
+from pipelines.files import alone, read_json, write_json
 
 log = logging.getLogger(__name__)
 
+DATA = "SWATH_DATA"  # folder of the imagery that examples name
 INSTANCE = "SWATH_INSTANCE"  # in the environment of every process of the embedded system, tasks included
 _START_LIMIT = 180  # seconds
 
@@ -40,32 +41,18 @@ class Services(BaseModel):
     password: str
     booted: float  # a session's number means nothing after a reboot
     sessions: tuple[int, ...] = ()  # of the services' processes
+    data: str | None = None  # SWATH_DATA as their tasks have it
+    stays: bool = False  # after the run that started them
 
 
-def start(checkout: Path, tell: Callable[[str], None]) -> Services:
+def start(checkout: Path, tell: Callable[[str], None], stays: bool = False) -> Services:
     """Start MLflow and the four parts of Airflow, wait until they answer, and return where they are.
 
-    What runs already is used as it is. On any failure everything is stopped and the log to read is named.
+    What runs already is used as it is, and with ``stays`` no run stops it any more. On any failure everything is
+    stopped and the log to read is named. Raises ``SwathError`` if what runs was told of another ``SWATH_DATA``.
     """
-    if (found := running()) is not None:
-        return found
-    stop()
-    home = settings().home
-    services = Services(
-        instance=secrets.token_hex(8),
-        airflow=f"http://127.0.0.1:{_free_port('SWATH_AIRFLOW_PORT', 8080)}",
-        mlflow=f"http://127.0.0.1:{_free_port('SWATH_MLFLOW_PORT', 5000)}",
-        user="admin",
-        booted=psutil.boot_time(),
-        password=_kept_secret(home, "password"),
-    )
-    write_json(_record(), services.model_dump())
-    env = environment(checkout, services)
-    try:
-        return _start_airflow(home, _start_mlflow(home, services, env, tell), env, tell)
-    except BaseException:
-        stop()
-        raise
+    with alone(settings().home / "services.lock"):
+        return _started(checkout, tell, stays)
 
 
 def running() -> Services | None:
@@ -139,6 +126,35 @@ def environment(checkout: Path, services: Services) -> dict[str, str]:
     }
 
 
+def _started(checkout: Path, tell: Callable[[str], None], stays: bool) -> Services:
+    if (found := running()) is not None:
+        if (asked := os.environ.get(DATA)) and asked != found.data:
+            raise SwathError(
+                f"What runs in {settings().home} was started with {DATA}={found.data or ''}, not {asked}; stop it "
+                "with `make down` first."
+            )
+        return _record_of(found.model_copy(update={"stays": found.stays or stays}))
+    stop()
+    home = settings().home
+    services = Services(
+        instance=secrets.token_hex(8),
+        airflow=f"http://127.0.0.1:{_free_port('SWATH_AIRFLOW_PORT', 8080)}",
+        mlflow=f"http://127.0.0.1:{_free_port('SWATH_MLFLOW_PORT', 5000)}",
+        user="admin",
+        booted=psutil.boot_time(),
+        password=_kept_secret(home, "password"),
+        data=os.environ.get(DATA),
+        stays=stays,
+    )
+    _record_of(services)
+    env = environment(checkout, services)
+    try:
+        return _start_airflow(home, _start_mlflow(home, services, env, tell), env, tell)
+    except BaseException:
+        stop()
+        raise
+
+
 def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
     (home / "mlflow").mkdir(parents=True, exist_ok=True)
     store = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
@@ -169,9 +185,12 @@ def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Ca
 
 
 def _remember(services: Services, process: subprocess.Popen[bytes]) -> Services:
-    known = services.model_copy(update={"sessions": (*services.sessions, process.pid)})
-    write_json(_record(), known.model_dump())
-    return known
+    return _record_of(services.model_copy(update={"sessions": (*services.sessions, process.pid)}))
+
+
+def _record_of(services: Services) -> Services:
+    write_json(_record(), services.model_dump())
+    return services
 
 
 def _pools(home: Path) -> Path:
