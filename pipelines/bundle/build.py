@@ -68,6 +68,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
             temperature=_temperature(data / "evaluation" / "temperature.json"),
             window=params.predict.window,
             overlap=params.predict.overlap,
+            views=params.predict.views,
             batch=params.predict.batch,
             activation_bytes=held,
             metrics=read_json(data / "metrics.json"),

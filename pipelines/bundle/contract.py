@@ -44,6 +44,7 @@ class Contract(BaseModel):
     temperature: float  # probabilities are softmax(logits / temperature)
     window: int  # pixels; sides that the graph takes are multiples of 32
     overlap: int  # pixels
+    views: Literal[1, 4, 8] = 1  # symmetries of the square over which logits are averaged
     batch: int
     activation_bytes: int  # that the graph holds at once, for each pixel of a batch
     metrics: dict[str, Any]  # data/metrics.json

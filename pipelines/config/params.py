@@ -110,7 +110,15 @@ class Split(_Section):
     block: Annotated[float, Field(gt=0)]
     buffer: Annotated[float, Field(ge=0)] | None = None
     fractions: Fractions
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _fold_exists(self) -> Self:
+        if self.folds is not None and not (self.fold < self.folds and self.fractions.train and self.fractions.test):
+            raise ValueError(f"fold must be 0 to {self.folds - 1}, and fractions.train and fractions.test above 0")
+        return self
 
 
 class Chips(_Section):
@@ -163,6 +171,7 @@ class Gate(_Section):
 class Predict(_Section):
     window: Annotated[int, Field(ge=32, multiple_of=32)]
     overlap: Annotated[int, Field(ge=0)]
+    views: Literal[1, 4, 8] = 1
     batch: Annotated[int, Field(ge=1)]
     max_memory: str
     shard: Annotated[int, Field(ge=1)]

@@ -14,51 +14,46 @@ from pipelines.dataset.shards import ChipStore, physical
 from pipelines.dataset.statistics import fill_masked
 from pipelines.evaluation.calibration import BINS, fit_temperature, reliability
 from pipelines.evaluation.metrics import IGNORE, Counts, confusion
-from pipelines.inference.stitch import Predictor
+from pipelines.inference.views import Logits, averaged
 
 _BATCH = 32
 _CALIBRATION_PIXELS = 200_000  # one number is fitted; more change it in the third digit
 
 
-def network_predictor(network: nn.Module, temperature: float) -> Predictor:
-    """Probabilities softmax(logits / ``temperature``) of ``network``, on the GPU where there is one."""
+def network_logits(network: nn.Module, views: int = 1) -> Logits:
+    """Logits of ``network``, averaged over ``views``, on the GPU where there is one."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = network.eval().to(device)
 
     @torch.inference_mode()
-    def predict(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        logits = network(torch.from_numpy(np.ascontiguousarray(pixels)).to(device)).float()
-        probabilities: NDArray[np.float32] = (logits / temperature).softmax(dim=1).cpu().numpy()
-        return probabilities
+    def logits(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = network(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
+        return found
 
-    return predict
+    return averaged(logits, views)
 
 
-@torch.inference_mode()
-def logits(
-    network: nn.Module, store: ChipStore, rows: NDArray[np.integer], means: NDArray[np.float32]
+def labelled(
+    logits: Logits, store: ChipStore, rows: NDArray[np.integer], means: NDArray[np.float32]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
     """Logits ``(pixels, classes)`` and truth ``(pixels,)`` of the labelled pixels of each chip."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = network.eval().to(device)
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
         images, labels, masks = store.gather(batch)
         pixels = fill_masked(physical(images, store.scale[batch], store.offset[batch]), masks, means)
-        found = network(torch.from_numpy(pixels).to(device)).float().cpu().numpy()
-        for chip, label in zip(found, labels, strict=True):
+        for chip, label in zip(logits(pixels), labels, strict=True):
             kept = label != IGNORE
             yield chip[:, kept].T, label[kept]
 
 
-def val_temperature(network: nn.Module, store: ChipStore, means: NDArray[np.float32], seed: int) -> float:
+def val_temperature(logits: Logits, store: ChipStore, means: NDArray[np.float32], seed: int) -> float:
     """The temperature fitted on an even sample of the val chips' pixels."""
     random = np.random.default_rng(seed)
     rows = store.rows("val")
     each = max(1, _CALIBRATION_PIXELS // max(len(rows), 1))
     scores = [np.empty((0, len(store.classes)), np.float32)]
     truths = [np.empty(0, np.uint8)]
-    for values, truth in logits(network, store, rows, means):
+    for values, truth in labelled(logits, store, rows, means):
         drawn = random.choice(len(truth), min(each, len(truth)), replace=False)
         scores.append(values[drawn])
         truths.append(truth[drawn])
@@ -74,11 +69,11 @@ class ChipScores:
     after: NDArray[np.float64]  # and of softmax(logits / temperature)
 
 
-def score_chips(network: nn.Module, store: ChipStore, means: NDArray[np.float32], temperature: float) -> ChipScores:
+def score_chips(logits: Logits, store: ChipStore, means: NDArray[np.float32], temperature: float) -> ChipScores:
     """Score the test chips one by one, without the context that stitching gives their borders."""
     classes = len(store.classes)
     counts, before, after = np.zeros((classes, classes), np.int64), np.zeros((3, BINS)), np.zeros((3, BINS))
-    for values, truth in logits(network, store, store.rows("test"), means):
+    for values, truth in labelled(logits, store, store.rows("test"), means):
         predicted = values.argmax(axis=1).astype(np.uint8)
         counts += confusion(truth, predicted, classes)
         for total, divisor in ((before, 1.0), (after, temperature)):

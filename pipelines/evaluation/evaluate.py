@@ -13,7 +13,7 @@ from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation.baseline import pixel_forest, train_pixels
-from pipelines.evaluation.chips import network_predictor, score_chips, val_temperature
+from pipelines.evaluation.chips import network_logits, score_chips, val_temperature
 from pipelines.evaluation.ground import digest, ground_of, read_plan
 from pipelines.evaluation.report import Outcome, summary, write
 from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
@@ -23,6 +23,7 @@ from pipelines.evaluation.watch import ValProfile
 from pipelines.files import replacing, write_json
 from pipelines.inference.raster import in_bands
 from pipelines.inference.stitch import RowBand
+from pipelines.inference.views import calibrated
 from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
@@ -44,14 +45,15 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
     _require_fit(spec, store, params)
     manifest, plan = read_manifest(data / "manifest.json"), read_plan(data / "plan.parquet")
     names, means = [c.name for c in spec.classes], spec.statistics.means
-    temperature = val_temperature(network, store, means, spec.seed)
+    logits = network_logits(network, params.predict.views)
+    temperature = val_temperature(logits, store, means, spec.seed)
     log.info("Temperature %.3f, fitted on the val chips.", temperature)
-    chips = score_chips(network, store, means, temperature)
+    chips = score_chips(logits, store, means, temperature)
     classify = pixel_forest(*train_pixels(store, spec.seed), spec.seed) if params.evaluate.baseline else None
 
     tally, bar = Tally(len(names)), Tally(len(names)) if classify else None
     window, overlap = params.predict.window, params.predict.overlap
-    stitch = Stitcher(network_predictor(network, temperature), len(names), means, window, overlap)
+    stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap)
     watched: list[ValProfile] = []
     concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
     scenes = [scene for scene in manifest.scenes if scene.id in concerned]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
 
 import numpy as np
 import psutil
@@ -13,11 +12,10 @@ from numpy.typing import NDArray
 from pipelines.bundle.contract import ONNX, PT2
 from pipelines.bundle.store import Bundle
 from pipelines.errors import BadData
+from pipelines.inference.views import Logits, averaged, calibrated
 
 _SPARE = 4  # runtimes keep copies for convolutions: measured peaks are up to 3.2 times the graph's own results
 SIDE = 32  # sides that the networks take are multiples of it
-
-Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 class Runtime:
@@ -25,10 +23,11 @@ class Runtime:
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         contract = bundle.contract
-        self._bands, self._temperature = len(contract.bands), np.float32(contract.temperature)
+        self._bands = len(contract.bands)
         self._activation_bytes = contract.activation_bytes
         self.on_gpu = _has_cuda()
-        self._logits = _torch_logits(bundle) if self.on_gpu else _onnx_logits(bundle, threads or cores())
+        graph = _torch_logits(bundle) if self.on_gpu else _onnx_logits(bundle, threads or cores())
+        self._probabilities = calibrated(averaged(graph, contract.views), contract.temperature)
         self.resident_bytes: int = psutil.Process().memory_info().rss
 
     def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
@@ -38,20 +37,11 @@ class Runtime:
                 f"The model takes (n, {self._bands}, height, width) with sides that are multiples of {SIDE}, "
                 f"not {pixels.shape}; choose another window."
             )
-        return softmax(self._logits(np.ascontiguousarray(pixels, np.float32)), self._temperature)
+        return self._probabilities(np.ascontiguousarray(pixels, np.float32))
 
     def working_bytes(self, window: int) -> int:
         """Main memory that one window of a batch takes while the graph runs."""
         return 0 if self.on_gpu else _SPARE * self._activation_bytes * window * window
-
-
-def softmax(logits: NDArray[np.float32], temperature: np.float32) -> NDArray[np.float32]:
-    """``softmax(logits / temperature)`` along axis 1 (Guo et al. 2017); may reuse the memory of ``logits``."""
-    powers: NDArray[np.float32] = logits - logits.max(axis=1, keepdims=True)
-    powers /= temperature
-    np.exp(powers, out=powers)
-    powers /= powers.sum(axis=1, keepdims=True)
-    return powers
 
 
 def cores() -> int:
