@@ -10,7 +10,18 @@ import typer
 
 from pipelines.errors import SwathError
 
-_NOUNS = ("local", "sample", "ingest", "dataset", "training", "registry", "inference", "monitoring", "versions")
+_NOUNS = (
+    "local",
+    "sample",
+    "ingest",
+    "dataset",
+    "training",
+    "folds",
+    "registry",
+    "inference",
+    "monitoring",
+    "versions",
+)
 
 
 def app() -> None:

@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipelines.config.params import Fractions
+from pipelines.config.params import Split
 from pipelines.dataset.regions import Region
 
 SPLITS = ("train", "val", "test")
@@ -68,16 +68,35 @@ class BlockGrid:
         return np.array([splits[int(known[n])] for n in nearest], np.int64)
 
 
-def assignments(counts: NDArray[np.int64], fractions: Fractions, seed: int) -> list[NDArray[np.int64]]:
-    """Ways to give each block a split (index into ``SPLITS``), best first, by its pixels of each class.
+def ways(counts: NDArray[np.int64], split: Split) -> list[NDArray[np.int64]]:
+    """Ways to give each block a split (index into ``SPLITS``), best first, by its pixels ``(blocks, classes)``.
+
+    With ``split.folds`` the blocks are divided into that many folds first, the same for each ``split.fold``, so that
+    every block is tested once over all folds; train and val share the rest.
+    """
+    shares = np.array([split.fractions.train, split.fractions.val, split.fractions.test])
+    if split.folds is None:
+        return assignments(counts, shares, split.seed)
+    folds = assignments(counts, np.full(split.folds, 1 / split.folds), split.seed)[0]
+    rest = folds != split.fold
+    shares[SPLITS.index("test")] = 0
+    found = []
+    for of_rest in assignments(counts[rest], shares / shares.sum(), split.seed):
+        splits = np.full(len(counts), SPLITS.index("test"), np.int64)
+        splits[rest] = of_rest
+        found.append(splits)
+    return found
+
+
+def assignments(counts: NDArray[np.int64], shares: NDArray[np.float64], seed: int) -> list[NDArray[np.int64]]:
+    """Ways to divide blocks into as many parts as there are ``shares``, best first, by their pixels of each class.
 
     Iterative stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification of multi-label data"),
     with pixel counts ``(blocks, classes)`` in place of examples: the class with fewest pixels left goes first, and
     each of its blocks goes to the split that still wants most of that class; the last ones go to splits that have none
     of it yet. Of several seeded orders those are best that leave fewest classes without a split, and then those nearest
-    to ``fractions``.
+    to ``shares``.
     """
-    shares = np.array([fractions.train, fractions.val, fractions.test])
     random = np.random.default_rng(seed)
     found = {tuple(s): s for s in (_stratify(counts, shares, random.permutation(len(counts))) for _ in range(_ORDERS))}
     return sorted(found.values(), key=lambda splits: _badness(counts, splits, shares))
@@ -107,7 +126,7 @@ def _stratify(counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDA
 
 
 def _badness(counts: NDArray[np.int64], splits: NDArray[np.int64], shares: NDArray[np.float64]) -> tuple[float, ...]:
-    got = np.array([counts[splits == s].sum(axis=0) for s in range(3)])
+    got = np.array([counts[splits == s].sum(axis=0) for s in range(len(shares))])
     asked = shares > 0
     empty = int((got[asked].sum(axis=1) == 0).sum())
     absent = int((got[asked][:, counts.sum(axis=0) > 0] == 0).sum())

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyproj import Geod
 
 from pipelines.config.params import Chips, Params
-from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments
+from pipelines.dataset.blocks import SPLITS, BlockGrid, ways
 from pipelines.dataset.census import take_census
 from pipelines.dataset.regions import DEGREES, Region, find_regions, moved, pixel_points
 from pipelines.dataset.snapshot import Manifest
@@ -56,8 +56,7 @@ def make_split(
     keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
     table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
     asked = {split for split in SPLITS if getattr(params.split.fractions, split) > 0}
-    ways = assignments(table, params.split.fractions, params.split.seed)
-    for splits in ways[:_TRIES]:  # the best one may leave a split with slivers that no chip fits into
+    for splits in ways(table, params.split)[:_TRIES]:  # the best may leave a split with slivers that no chip fits into
         plan = _plan(regions, grids, keys, splits, scenes, filled, buffer, chips)
         if asked <= set(plan["split"]):
             return _block_table(grids, keys, splits, table, names), plan, buffer

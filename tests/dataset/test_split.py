@@ -9,8 +9,8 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.config.params import Fractions
-from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments
+from pipelines.config.params import Fractions, Split
+from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments, ways
 from pipelines.dataset.census import _Fill, origins
 from pipelines.dataset.regions import Region, equidistant, find_regions
 from pipelines.dataset.snapshot import Manifest
@@ -177,6 +177,24 @@ def test_sums_over_windows_are_right_however_the_scene_comes_in_strips(
 
 def test_a_rare_class_reaches_every_split() -> None:
     counts = np.array([[1000, 0]] * 27 + [[900, 40]] * 3)
-    best = assignments(counts, Fractions(train=0.6, val=0.2, test=0.2), seed=3)[0]
+    best = assignments(counts, np.array([0.6, 0.2, 0.2]), seed=3)[0]
     assert set(best[27:]) == {0, 1, 2}
     assert np.bincount(best).tolist() == pytest.approx([18, 6, 6], abs=1)
+
+
+@given(st.integers(2, 5), st.integers(0, 100))
+@settings(max_examples=20, deadline=None)
+def test_over_all_folds_each_block_is_tested_once_and_train_and_val_share_the_rest(folds: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 1000, (30, 3)) * (random.random((30, 3)) < 0.7)
+    counts[:, 0] += 1
+    fractions = Fractions(train=0.6, val=0.2, test=0.2)
+    tested = np.zeros(30, int)
+    for fold in range(folds):
+        splits = ways(counts, Split(block=1, fractions=fractions, folds=folds, fold=fold, seed=seed))[0]
+        assert set(splits) == {0, 1, 2}
+        tested += splits == SPLITS.index("test")
+        rest = counts[splits != SPLITS.index("test")].sum()
+        assert 0.6 < counts[splits == SPLITS.index("train")].sum() / rest < 0.9
+        assert 0.5 / folds < 1 - rest / counts.sum() < 2 / folds
+    assert (tested == 1).all()

@@ -1,0 +1,59 @@
+"""Cross-validation of a configuration at a desk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from pipelines.cli.result import emit
+from pipelines.config import load_params, merged_params, settings
+from pipelines.files import write_text
+
+app = typer.Typer()
+log = logging.getLogger(__name__)
+
+_STAGES = ("snapshot", "split", "chip", "validate", "statistics", "profile", "train", "evaluate")
+_DONE = "evaluated.yaml"  # the parameters that a fold was finished with
+
+
+@app.command()
+def crossvalidate(
+    out: Annotated[Path, typer.Option(help="Folder for a workspace a fold; finished folds in it are kept.")],
+    folds: Annotated[int, typer.Option(min=2, help="Each tests another part of the ground.")] = 5,
+    config: Annotated[Path | None, typer.Option(help="Overlay of params.yaml.")] = None,
+) -> None:
+    """Test every block of the catalog's labelled ground once, by models that never saw its place."""
+    from pipelines.evaluation.folds import together
+
+    base = Path("params.yaml")
+    values = yaml.safe_load(merged_params(base, config) if config else base.read_text(encoding="utf-8"))
+    workspaces = [out.resolve() / f"fold-{fold}" for fold in range(folds)]
+    for fold, workspace in enumerate(workspaces):
+        values["split"] |= {"folds": folds, "fold": fold}
+        text, done = yaml.safe_dump(values, sort_keys=False), workspace / _DONE
+        if done.exists() and done.read_text(encoding="utf-8") == text:
+            log.info("Fold %d of %d is there already.", fold + 1, folds)
+            continue
+        done.unlink(missing_ok=True)
+        write_text(workspace / "params.yaml", text)
+        for stage in _STAGES:
+            log.info("Fold %d of %d: %s", fold + 1, folds, stage)
+            _swath(stage, workspace)
+        write_text(done, text)
+    params = load_params(workspaces[0] / "params.yaml")
+    emit(together(workspaces, [c.name for c in params.labels.classes], params.evaluate))
+
+
+def _swath(stage: str, workspace: Path) -> None:
+    environment = os.environ | {"SWATH_HOME": str(settings().home)}
+    command = [sys.executable, "-m", "pipelines", stage]
+    done = subprocess.run(command, cwd=workspace, env=environment, stdout=subprocess.DEVNULL)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
