@@ -21,7 +21,7 @@ with DAG(
             type=["null", "string"],
             title="Area",
             pattern=r"^\s*-?[\d.]+(\s*,\s*-?[\d.]+){3}\s*$",
-            description="west,south,east,north in degrees. Empty: the area of params.yaml.",
+            description="west,south,east,north in degrees, west > east over the antimeridian. Empty: params.yaml.",
         ),
         "since": day_param("First day"),
         "until": day_param("Last day"),

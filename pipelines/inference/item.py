@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pystac
-from rasterio.warp import transform_bounds
-from shapely.geometry import box, mapping
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
@@ -16,6 +14,7 @@ from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.polygons import POLYGONS
 from pipelines.inference.raster import Raster
 from pipelines.inference.writer import CLASSES, CONFIDENCE, NODATA, PERCENT
+from pipelines.scenes.footprint import footprint
 
 ITEM = "item.json"
 _EXTENSIONS = [
@@ -30,10 +29,10 @@ _COG = pystac.MediaType.COG
 def write_item(folder: Path, raster: Raster, bundle: Bundle, class_pixels: dict[str, int]) -> None:
     """Write ``item.json`` over the maps in ``folder``."""
     contract = bundle.contract
-    bbox = transform_bounds(raster.crs, "EPSG:4326", *_bounds(raster), densify_pts=21)
+    geometry, bbox = footprint(raster.crs, raster.affine, raster.width, raster.height, raster.id)
     # A file that does not say when it was taken is dated by its last change, and the item says so.
     when = raster.when or datetime.fromtimestamp(Path(raster.image).stat().st_mtime, UTC)
-    item = pystac.Item(raster.id, mapping(box(*bbox)), list(bbox), when.astimezone(UTC), properties={})
+    item = pystac.Item(raster.id, geometry, list(bbox), when.astimezone(UTC), properties={})
     item.stac_extensions = list(_EXTENSIONS)
     item.properties |= {
         "title": f"Classes of {raster.id} by {bundle.name}",
@@ -97,10 +96,3 @@ def _asset(
     if classes:
         fields["classification:classes"] = classes
     return pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=["data"], extra_fields=fields)
-
-
-def _bounds(raster: Raster) -> tuple[float, float, float, float]:
-    corners = [raster.affine @ corner for corner in ((0, 0), (raster.width, 0), (0, raster.height))]
-    corners.append(raster.affine @ (raster.width, raster.height))
-    x, y = zip(*corners, strict=True)
-    return min(x), min(y), max(x), max(y)

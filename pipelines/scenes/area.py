@@ -1,4 +1,4 @@
-"""The area asked for, in degrees and as a window of a raster."""
+"""The area asked for, in degrees and as a window of a raster. West greater than east spans the antimeridian."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import antimeridian
 import shapely
 from rasterio.warp import transform_bounds
 from rasterio.windows import Window, from_bounds
@@ -24,7 +25,8 @@ def bounds_of(area: Bounds | Path | None) -> Bounds | None:
     if area is None:
         return None
     if isinstance(area, Path):
-        return _checked(_geojson(area).bounds, str(area))
+        west, south, east, north = antimeridian.bbox(_geojson(area))
+        return _checked((west, south, east, north), str(area))
     return _checked(area, "the area")
 
 
@@ -42,21 +44,11 @@ def intersects(area: Bounds | None, geometry: dict[str, Any] | None) -> bool:
     if area is None or geometry is None:
         return True
     try:
-        return bool(box(*area).intersects(shape(geometry)))
+        west, south, east, north = area
+        boxes = [box(*area)] if west < east else [box(west, south, 180, north), box(-180, south, east, north)]
+        return any(part.intersects(shape(geometry)) for part in boxes)
     except (GEOSException, ValueError, TypeError, KeyError, AttributeError):
         return True  # a broken footprint is no reason to pass over the pixels; they have their own
-
-
-def in_degrees(crs: Any, bounds: Bounds, href: str) -> Bounds:
-    """West, south, east, north in degrees of ``bounds`` in ``crs``. Raises ``BadData`` where they have no place on
-    Earth, such as metres under the code of a CRS in degrees."""
-    try:
-        found = transform_bounds(crs, "EPSG:4326", *bounds, densify_pts=21)
-    except Exception as error:  # GDAL's own classes are private to rasterio
-        raise BadData(f"{href} is in a CRS that cannot be placed on Earth ({error}); correct it.") from error
-    if not (all(map(math.isfinite, found)) and all(-90.01 <= latitude <= 90.01 for latitude in found[1::2])):
-        raise BadData(f"{href} has coordinates that its CRS does not know ({bounds}); correct its CRS.")
-    return (found[0], found[1], found[2], found[3])
 
 
 def window_of(area: Bounds | None, dataset: Any, href: str) -> Window:
@@ -89,6 +81,9 @@ def _geojson(path: Path) -> BaseGeometry:
 
 def _checked(bounds: Bounds, where: str) -> Bounds:
     west, south, east, north = bounds
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise BadData(f"{where} is {bounds}; it must be west < east and south < north, in degrees.")
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and west != east and -90 <= south < north <= 90):
+        raise BadData(
+            f"{where} is {bounds}; it must be west, south, east, north in degrees, with west < east but over the "
+            "antimeridian."
+        )
     return (west, south, east, north)

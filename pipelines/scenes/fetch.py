@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from pyproj import Geod
 from rasterio.enums import ColorInterp
 from rasterio.warp import transform
-from shapely.geometry import box, mapping
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData
 from pipelines.files import replacing, sha256, write_json
-from pipelines.scenes.area import Bounds, in_degrees
+from pipelines.scenes.area import Bounds
 from pipelines.scenes.bands import Bands, bands_of
 from pipelines.scenes.candidate import Candidate, public, safe_id
 from pipelines.scenes.catalog import write_item
+from pipelines.scenes.footprint import footprint
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.remote import gdal
 from pipelines.scenes.scene import Band, Scene
@@ -97,8 +97,7 @@ def _finish(
     predictor = "3" if np.issubdtype(np.dtype(bands.dtype), np.floating) else "2"
     _to_cog(draft / "image.draft.tif", draft / "image.tif", OVERVIEW_RESAMPLING="AVERAGE", PREDICTOR=predictor)
     _to_cog(draft / "mask.draft.tif", draft / "mask.tif", OVERVIEW_RESAMPLING="MODE")
-    west, south, east, north = rasterio.transform.array_bounds(bands.height, bands.width, bands.transform)
-    bbox = in_degrees(bands.crs, (west, south, east, north), public(candidate.source))
+    geometry, bbox = footprint(bands.crs, bands.transform, bands.width, bands.height, public(candidate.source))
     code = bands.crs.to_epsg()
     nodata = bands.nodata
     return Scene(
@@ -118,7 +117,7 @@ def _finish(
         height=bands.height,
         resolution=_ground_resolution(bands),
         bbox=bbox,
-        geometry=mapping(box(*bbox)),
+        geometry=geometry,
         baseline=candidate.baseline,
         radiometry=sentence,
         nodata_share=1 - tally.valid / tally.pixels,

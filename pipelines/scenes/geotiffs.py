@@ -8,14 +8,14 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import fsspec  # type: ignore[import-untyped]
-from shapely.geometry import box, mapping
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData, SwathError
 from pipelines.files import named
-from pipelines.scenes.area import Bounds, in_degrees, intersects
+from pipelines.scenes.area import Bounds, intersects
 from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
 from pipelines.scenes.dates import UNDATED, Dates, from_file
+from pipelines.scenes.footprint import footprint
 from pipelines.scenes.remote import gdal, opened
 
 _ENDINGS = (".tif", ".tiff")
@@ -63,7 +63,7 @@ def _header(href: str) -> tuple[dict[str, Any] | None, str | None]:
         tag = dataset.tags().get("TIFFTAG_DATETIME")
         if dataset.crs is None:
             return None, tag  # fetching refuses it, with the reason
-        return mapping(box(*in_degrees(dataset.crs, dataset.bounds, href))), tag
+        return footprint(dataset.crs, dataset.transform, dataset.width, dataset.height, href)[0], tag
 
 
 def _files(source: str) -> Iterator[tuple[str, list[Any]]]:

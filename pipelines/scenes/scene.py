@@ -67,7 +67,7 @@ class Scene(BaseModel):
     width: int
     height: int
     resolution: float  # metres on the ground at the scene's centre, mean of both axes
-    bbox: tuple[float, float, float, float]  # degrees: west, south, east, north
+    bbox: tuple[float, float, float, float]  # degrees: west, south, east, north; west > east over the antimeridian
     geometry: dict[str, Any]  # GeoJSON footprint in degrees
     baseline: str | None = None  # processing baseline, where the source states it
     radiometry: str  # how scale and offset were settled, one sentence
@@ -89,7 +89,8 @@ class Scene(BaseModel):
     @property
     def zone(self) -> str:
         """UTM zone of the footprint's centre, such as ``21S``."""
-        longitude = (self.bbox[0] + self.bbox[2]) / 2
+        west, _, east, _ = self.bbox
+        longitude = (west + east + (360 if west > east else 0)) / 2
         hemisphere = "N" if (self.bbox[1] + self.bbox[3]) / 2 >= 0 else "S"
         return f"{int((longitude + 180) // 6) % 60 + 1:02d}{hemisphere}"
 

@@ -1,0 +1,75 @@
+"""Footprints, over the antimeridian and the pole as well."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affine import Affine
+from pyproj import Geod
+from rasterio.warp import transform as reproject
+from shapely.geometry import Point, shape
+
+from pipelines.errors import BadData
+from pipelines.scenes.area import intersects, parse, window_of
+from pipelines.scenes.footprint import footprint
+
+GEOD = Geod(ellps="WGS84")
+
+
+def of(crs: str, west: float, north: float, side: float = 100_000, pixel: float = 100) -> tuple:
+    pixels = int(side / pixel)
+    return footprint(crs, Affine(pixel, 0, west, 0, -pixel, north), pixels, pixels, "scene")
+
+
+@pytest.mark.parametrize(
+    ("crs", "west", "north", "crosses"),
+    [
+        ("EPSG:32721", 500_000, 9_000_000, False),
+        ("EPSG:32660", 780_000, 1_200_000, True),
+        ("EPSG:32701", 140_000, 8_200_000, True),
+        ("EPSG:32633", 400_000, 9_200_000, False),  # 82 degrees north
+        ("EPSG:32660", 520_000, 9_200_000, True),
+    ],
+)
+def test_a_footprint_has_the_ground_of_its_pixels(crs: str, west: float, north: float, crosses: bool) -> None:
+    geometry, (left, bottom, right, top) = of(crs, west, north)
+    outline = shape(geometry)
+    assert outline.is_valid and (left > right) is crosses and (geometry["type"] == "MultiPolygon") is crosses
+    scale = abs(GEOD.geometry_area_perimeter(outline)[0]) / 1e10
+    assert scale == pytest.approx(1, abs=0.004)  # UTM's own scale is 0.9996 to 1.001 along a line
+    inset = np.array([1_000, 99_000, 50_000])
+    longitudes, latitudes = reproject(crs, "EPSG:4326", (west + inset).tolist(), (north - inset).tolist())
+    for x, y in zip(longitudes, latitudes, strict=True):
+        assert outline.contains(Point(x, y)) and bottom < y < top
+        assert (left < x or x < right) if crosses else (left < x < right)
+
+
+def test_a_raster_around_the_pole_holds_every_longitude() -> None:
+    geometry, (_, south, _, north) = of("EPSG:3413", -300_000, 300_000, side=600_000, pixel=1_000)
+    outline = shape(geometry)
+    assert outline.is_valid and north == 90 and 86 < south < 87.5
+    assert all(outline.covers(Point(x, 89)) for x in range(-179, 180, 7))
+
+
+def test_what_has_no_place_on_earth_is_refused() -> None:
+    with pytest.raises(BadData, match="scene has coordinates"):
+        of("EPSG:4326", 500_000, 9_000_000)
+
+
+def test_an_area_over_the_antimeridian_meets_what_lies_on_either_side_and_nothing_else() -> None:
+    area = parse("179,-20,-179,-10")
+    over, east = of("EPSG:32701", 140_000, 8_200_000)[0], of("EPSG:32701", 500_000, 8_200_000)[0]
+    assert intersects(area, over) and not intersects(area, east)
+    assert not intersects(parse("-178,-20,178,-10"), {"type": "Point", "coordinates": [179.9, -15]})
+    with pytest.raises(BadData, match="west < east"):
+        parse("10,0,10,5")
+
+
+def test_the_window_of_an_area_over_the_antimeridian_is_cut_on_both_sides() -> None:
+    class Tile:
+        crs, transform, width, height = "EPSG:32660", Affine(100, 0, 780_000, 0, -100, 1_200_000), 1000, 1000
+
+    window = window_of(parse("179.9,10.2,-179.9,10.4"), Tile, "tile")
+    x, _ = reproject("EPSG:4326", "EPSG:32660", [179.9, -179.9], [10.3, 10.3])
+    assert window.col_off == pytest.approx((x[0] - 780_000) / 100, abs=3)
+    assert window.width == pytest.approx((x[1] - x[0]) / 100, abs=4)
