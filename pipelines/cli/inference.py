@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import load_params, settings
+from pipelines.config.params import Also
 from pipelines.errors import BadData
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def predict(
     window: Annotated[int | None, typer.Option(help="Pixels; default: the model's.")] = None,
     overlap: Annotated[int | None, typer.Option(help="Pixels; default: the model's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Most windows at once; default: the model's.")] = None,
-    polygons: Annotated[bool, typer.Option("--polygons", help="Also write the classes as GeoParquet.")] = False,
+    also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
 ) -> None:
     """Map any GeoTIFF: class and confidence COGs and a STAC item each."""
     from pipelines.bundle.store import open_bundle
@@ -44,6 +45,7 @@ def predict(
     from pipelines.inference.raster import of_file
     from pipelines.inference.runtime import Runtime
 
+    wanted = _also(also)
     names = [path.stem for path in rasters]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise BadData(f"Several rasters are called {', '.join(doubled)}; predict them into different folders.")
@@ -59,9 +61,7 @@ def predict(
     mapped, failed = [], {}
     for path in rasters:
         try:
-            mapped.append(
-                map_raster(of_file(path, contract), bundle, runtime, out / path.stem, tiling, polygons=polygons)
-            )
+            mapped.append(map_raster(of_file(path, contract), bundle, runtime, out / path.stem, tiling, also=wanted))
         except BadData as error:
             failed[str(path)] = str(error)
     emit(
@@ -75,6 +75,27 @@ def predict(
     )
     if failed:
         raise BadData("\n".join(failed.values()))
+
+
+@app.command()
+def mosaic(
+    maps: Annotated[list[Path], typer.Argument(help="Folders of maps with probabilities, all by one model.")],
+    out: Annotated[Path, typer.Option(help="Folder of the mosaic.")],
+    crs: Annotated[str | None, typer.Option(help="Such as EPSG:32633; default: that of most of the maps.")] = None,
+    resolution: Annotated[float | None, typer.Option(help="In units of the CRS; default: the maps'.")] = None,
+    also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
+) -> None:
+    """Join maps into one: probabilities are warped and averaged, then the likeliest class is taken."""
+    from pipelines.inference.mosaic import mosaic as join
+
+    emit(join(maps, out, crs, resolution, _also(also)).model_dump())
+
+
+def _also(asked: list[str] | None) -> list[Also]:
+    words = get_args(Also)
+    if unknown := sorted(set(asked or []) - set(words)):
+        raise BadData(f"--also {unknown[0]} is none of {', '.join(words)}; correct it.")
+    return [word for word in words if word in (asked or [])]
 
 
 @group.command()
@@ -123,7 +144,7 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
         open_bundle(planned.model),
         parse_size(params.predict.max_memory),
         recorder=profile,
-        polygons=params.predict.polygons,
+        also=params.predict.also,
     )
     for failure in result.failed:
         log.warning("%s was not mapped: %s", failure.scene, failure.reason)

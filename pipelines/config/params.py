@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 
+Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -175,7 +176,7 @@ class Predict(_Section):
     batch: Annotated[int, Field(ge=1)]
     max_memory: str
     shard: Annotated[int, Field(ge=1)]
-    polygons: bool = False
+    also: tuple[Also, ...] = ()
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:

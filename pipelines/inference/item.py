@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import pystac
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
+from pipelines.config.params import LabelClass
 from pipelines.files import read_json, sha256, write_json
+from pipelines.inference.layers import CLASSES, NODATA, Layer
 from pipelines.inference.polygons import POLYGONS
 from pipelines.inference.raster import Raster
-from pipelines.inference.writer import CLASSES, CONFIDENCE, NODATA, PERCENT
+from pipelines.inference.seams import SeamScore
+from pipelines.inference.writer import Grid
 from pipelines.scenes.footprint import footprint
 
 ITEM = "item.json"
@@ -26,52 +30,74 @@ _EXTENSIONS = [
 _COG = pystac.MediaType.COG
 
 
-def write_item(folder: Path, raster: Raster, bundle: Bundle, class_pixels: dict[str, int]) -> None:
-    """Write ``item.json`` over the maps in ``folder``."""
-    contract = bundle.contract
-    geometry, bbox = footprint(raster.crs, raster.affine, raster.width, raster.height, raster.id)
+def write_item(
+    folder: Path,
+    raster: Raster,
+    bundle: Bundle,
+    layers: Sequence[Layer],
+    class_pixels: dict[str, int],
+    seams: SeamScore,
+) -> None:
+    """Write ``item.json`` over the map in ``folder``."""
     # A file that does not say when it was taken is dated by its last change, and the item says so.
     when = raster.when or datetime.fromtimestamp(Path(raster.image).stat().st_mtime, UTC)
-    item = pystac.Item(raster.id, geometry, list(bbox), when.astimezone(UTC), properties={})
-    item.stac_extensions = list(_EXTENSIONS)
+    item = map_item(folder, raster.id, raster, when.astimezone(UTC), layers, bundle.contract.classes)
     item.properties |= {
         "title": f"Classes of {raster.id} by {bundle.name}",
+        "swath:source_sha256": raster.sha256,
+        "swath:mask_sha256": raster.mask_sha256,
+        "swath:dated": raster.when is not None,
+        "swath:class_pixels": class_pixels,
+        "swath:seams": seams.model_dump(),
+    }
+    item.properties |= made_by(bundle)
+    item.add_link(pystac.Link("derived_from", raster.source, title=f"Image {raster.id}"))
+    write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+
+
+def made_by(bundle: Bundle) -> dict[str, Any]:
+    """Properties that name the model, its data and its code."""
+    contract: Contract = bundle.contract
+    return {
         "swath:project": contract.project,
         "swath:model": bundle.uri,
         "swath:model_version": bundle.version,
         "swath:model_sha256": bundle.digest,
         "swath:dataset": contract.revision.dataset,
         "swath:commit": contract.revision.commit,
-        "swath:source_sha256": raster.sha256,
-        "swath:mask_sha256": raster.mask_sha256,
-        "swath:dated": raster.when is not None,
-        "swath:class_pixels": class_pixels,
-        "proj:code" if raster.crs.startswith("EPSG:") else "proj:wkt2": raster.crs,
-        "proj:shape": [raster.height, raster.width],
-        "proj:transform": list(raster.transform),
     }
-    item.assets = {
-        "classes": _asset(
-            folder / CLASSES, "Classes", _COG, {"nodata": NODATA, "data_type": "uint8"}, legend(contract)
-        ),
-        "confidence": _asset(
-            folder / CONFIDENCE,
-            "Probability of the class",
-            _COG,
-            {"nodata": NODATA, "data_type": "uint8", "scale": PERCENT, "offset": 0.0},
-        ),
+
+
+def map_item(
+    folder: Path, id: str, grid: Grid, when: datetime, layers: Sequence[Layer], classes: Sequence[LabelClass]
+) -> pystac.Item:
+    """An item with the place, the grid and the files of the map in ``folder``."""
+    geometry, bbox = footprint(grid.crs, grid.affine, grid.width, grid.height, id)
+    item = pystac.Item(id, geometry, list(bbox), when, properties={})
+    item.stac_extensions = list(_EXTENSIONS)
+    item.properties |= {
+        "proj:code" if grid.crs.startswith("EPSG:") else "proj:wkt2": grid.crs,
+        "proj:shape": [grid.height, grid.width],
+        "proj:transform": list(grid.affine)[:6],
     }
+    for layer in layers:
+        band: dict[str, Any] = {"nodata": NODATA, "data_type": "uint8"}
+        if layer.scale is not None:
+            band |= {"scale": layer.scale, "offset": 0.0}
+        fields = {"raster:bands": [band | {"name": name} for name in layer.bands]}
+        if layer.file == CLASSES:
+            fields["classification:classes"] = legend(classes)
+        item.assets[Path(layer.file).stem] = _asset(folder / layer.file, layer.title, _COG, fields)
     if (polygons := folder / POLYGONS).exists():
-        item.assets["polygons"] = _asset(polygons, "Classes as polygons", "application/vnd.apache.parquet")
-    item.add_link(pystac.Link("derived_from", raster.source, title=f"Image {raster.id}"))
-    write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+        item.assets["polygons"] = _asset(polygons, "Classes as polygons", "application/vnd.apache.parquet", {})
+    return item
 
 
-def legend(contract: Contract) -> list[dict[str, Any]]:
+def legend(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
     """The classes as the STAC classification extension writes them."""
     return [
         {"value": i, "name": c.name, "description": c.name, "color_hint": c.color.lstrip("#").upper()}
-        for i, c in enumerate(contract.classes)
+        for i, c in enumerate(classes)
     ] + [{"value": NODATA, "name": "nodata", "description": "No data, cloud or shadow", "nodata": True}]
 
 
@@ -83,16 +109,6 @@ def mapped_from(folder: Path) -> tuple[str, str | None] | None:
     return properties["swath:source_sha256"], properties["swath:mask_sha256"]
 
 
-def _asset(
-    path: Path,
-    title: str,
-    media_type: str,
-    band: dict[str, Any] | None = None,
-    classes: list[dict[str, Any]] | None = None,
-) -> pystac.Asset:
-    fields: dict[str, Any] = {"file:checksum": f"1220{sha256(path)}", "file:size": path.stat().st_size}
-    if band:
-        fields["raster:bands"] = [band]
-    if classes:
-        fields["classification:classes"] = classes
-    return pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=["data"], extra_fields=fields)
+def _asset(path: Path, title: str, media_type: str, fields: dict[str, Any]) -> pystac.Asset:
+    found = {"file:checksum": f"1220{sha256(path)}", "file:size": path.stat().st_size} | fields
+    return pystac.Asset(f"./{path.name}", title, media_type=media_type, roles=["data"], extra_fields=found)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
-from pipelines.config.params import MOST_SHARDS
+from pipelines.config.params import MOST_SHARDS, Also
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.inference.item import ITEM, mapped_from
@@ -104,7 +104,7 @@ def map_shard(
     bundle: Bundle,
     max_memory: int,
     recorder: Callable[[Scene, Contract], Recorder] | None = None,
-    polygons: bool = False,
+    also: Sequence[Also] = (),
 ) -> ShardResult:
     """Map the ``scenes`` of shard ``number``. One that breaks the contract is recorded with its reason and not tried
     again with the same bytes; one that fails for another reason, such as too little memory, is. The rest goes on.
@@ -128,7 +128,7 @@ def map_shard(
                 raster = of_scene(scene, catalog, contract)
                 lasting = False
                 observer = recorder(scene, contract) if recorder else None
-                predict(raster, bundle, runtime, folder / scene.id, tiling, recorder=observer, polygons=polygons)
+                predict(raster, bundle, runtime, folder / scene.id, tiling, recorder=observer, also=also)
             except BadData as error:
                 failed.append(_failure(folder, scene, str(error), lasting))
                 continue

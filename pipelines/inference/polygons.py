@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 
 from pipelines.config.params import LabelClass
 from pipelines.files import replacing
-from pipelines.inference.writer import NODATA
+from pipelines.inference.layers import NODATA
 
 POLYGONS = "classes.parquet"
 

@@ -9,7 +9,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,19 @@ import rasterio
 from numpy.typing import NDArray
 
 from pipelines.bundle.store import Bundle
+from pipelines.config.params import Also
 from pipelines.errors import SwathError
 from pipelines.files import replacing
 from pipelines.inference.item import write_item
+from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import share
 from pipelines.inference.polygons import POLYGONS, write_polygons
 from pipelines.inference.raster import Raster
 from pipelines.inference.runtime import Runtime
+from pipelines.inference.seams import seam_score
 from pipelines.inference.stitch import Observer, RowBand, stitched
-from pipelines.inference.writer import CLASSES, NODATA, MapWriter
+from pipelines.inference.windows import Axis
+from pipelines.inference.writer import MapWriter
 from pipelines.progress import report
 
 PROFILE = "profile.bin"
@@ -71,10 +75,10 @@ def predict(
     tiling: Tiling,
     *,
     recorder: Recorder | None = None,
-    polygons: bool = False,
+    also: Sequence[Also] = (),
 ) -> Mapped:
-    """Map ``raster`` into the folder ``target``: ``classes.tif``, ``confidence.tif``, ``item.json``, and on request
-    ``classes.parquet`` and what ``recorder`` writes.
+    """Map ``raster`` into the folder ``target``: ``classes.tif``, ``confidence.tif``, ``item.json``, what ``recorder``
+    writes, and what ``also`` asks for.
 
     The folder appears whole or not at all. A killed run leaves its finished rows in a hidden folder beside it, and the
     next one with the same input goes on from there to the same bytes. Raises ``BadData`` for input or memory that will
@@ -94,7 +98,8 @@ def predict(
             batch=tiling.batch,
             block_row=source.block_row,
         )
-        writer = MapWriter(work, raster, _key(raster, bundle, runtime, tiling, allowance.batch))
+        shown = layers(contract.classes, also)
+        writer = MapWriter(work, raster, shown, _key(raster, bundle, runtime, tiling, allowance.batch, shown))
         _take_up(writer, recorder, work)
         with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
             bands = stitched(
@@ -114,24 +119,16 @@ def predict(
             with replacing(target) as draft:
                 draft.mkdir()
                 class_pixels = writer.finish(draft, contract.classes)
-                if polygons:
+                if "polygons" in also:
                     write_polygons(draft / CLASSES, draft / POLYGONS, contract.classes)
                 if recorder:
                     recorder.write(draft / PROFILE)
-                write_item(draft, raster, bundle, class_pixels)
+                axes = (Axis(side, tiling.window, tiling.overlap) for side in (raster.height, raster.width))
+                write_item(draft, raster, bundle, shown, class_pixels, seam_score(writer.classes, *axes))
         shutil.rmtree(work)
     mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
     log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
     return mapped
-
-
-def classified(band: RowBand) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Classes and confidence in percent, both ``(rows, width)`` with 255 where there is no clear ground."""
-    classes = band.probabilities.argmax(axis=0).astype(np.uint8)
-    confidence = np.rint(band.probabilities.max(axis=0) * 100).clip(0, 100).astype(np.uint8)
-    classes[band.mask != 0] = NODATA
-    confidence[band.mask != 0] = NODATA
-    return classes, confidence
 
 
 def _take_up(writer: MapWriter, recorder: Recorder | None, work: Path) -> None:
@@ -150,7 +147,7 @@ def _put(writer: MapWriter, recorder: Recorder | None, work: Path, band: RowBand
         recorder(*band)
         with replacing(_state_path(work, band.rows.stop)) as draft, draft.open("wb") as stream:
             np.savez(stream, **recorder.state())  # type: ignore[arg-type]
-    writer.write(band.rows, *classified(band))
+    writer.write(band.rows, band.probabilities, band.mask)
     _state_path(work, band.rows.start).unlink(missing_ok=True)
 
 
@@ -159,10 +156,11 @@ def _state_path(work: Path, rows: int) -> Path:
     return work / f"recorder-{rows}.npz"
 
 
-def _key(raster: Raster, bundle: Bundle, runtime: Runtime, tiling: Tiling, batch: int) -> str:
+def _key(raster: Raster, bundle: Bundle, runtime: Runtime, tiling: Tiling, batch: int, shown: Sequence[Layer]) -> str:
     """Names all that the finished rows depend on."""
     facts = [raster.sha256, raster.mask_sha256, raster.indexes, raster.scale, raster.offset, raster.nodata]
     facts += [bundle.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
+    facts += [layer.file for layer in shown]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
 import rasterio.shutil
+from affine import Affine
 from numpy.typing import NDArray
 
 from pipelines.config.params import LabelClass
 from pipelines.errors import SwathError
 from pipelines.files import read_json, replacing, write_json
-from pipelines.inference.raster import Raster
+from pipelines.inference.layers import CLASSES, NODATA, Layer
 
-CLASSES, CONFIDENCE = "classes.tif", "confidence.tif"
-NODATA = 255  # in both maps
-PERCENT = 0.01  # scale of the confidence map: its pixels are whole percents of probability
+
+class Grid(Protocol):
+    """The pixels of a map."""
+
+    @property
+    def crs(self) -> str: ...
+    @property
+    def affine(self) -> Affine: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
 
 
 class MapWriter:
@@ -32,8 +41,8 @@ class MapWriter:
     disk. A new writer with the same ``key`` goes on after them, one with another key starts over.
     """
 
-    def __init__(self, work: Path, raster: Raster, key: str) -> None:
-        self._work, self._raster, self._key = work, raster, key
+    def __init__(self, work: Path, grid: Grid, layers: Sequence[Layer], key: str) -> None:
+        self._work, self._grid, self._layers, self._key = work, grid, layers, key
         journal = work / "journal.json"
         self.rows = 0  # finished, from the top
         if journal.exists() and (former := read_json(journal))["key"] == key:
@@ -45,44 +54,50 @@ class MapWriter:
         """Forget what was finished."""
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
-        grid = {"crs": self._raster.crs, "transform": self._raster.affine, "count": 1, "dtype": "uint8"}
-        grid |= {"width": self._raster.width, "height": self._raster.height, "nodata": NODATA, "BIGTIFF": "IF_SAFER"}
-        for name in (CLASSES, CONFIDENCE):
-            rasterio.open(self._work / name, "w", driver="GTiff", **grid).close()  # allocates all rows
+        grid = {"crs": self._grid.crs, "transform": self._grid.affine, "dtype": "uint8", "nodata": NODATA}
+        grid |= {"width": self._grid.width, "height": self._grid.height, "BIGTIFF": "IF_SAFER", "ALPHA": "NO"}
+        for layer in self._layers:
+            plain = {"count": len(layer.bands), "interleave": "band", "photometric": "MINISBLACK"}
+            rasterio.open(self._work / layer.file, "w", driver="GTiff", **grid, **plain).close()  # allocates all rows
         self._note(0)
 
-    def write(self, rows: slice, classes: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
-        """Write rows ``(rows, width)`` of both maps; when it returns they survive a kill."""
+    def write(self, rows: slice, probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+        """Write rows of ``(classes, rows, width)`` into all layers; when it returns they survive a kill."""
         if rows.start != self.rows:
             raise SwathError(f"Rows from {rows.start} came where rows from {self.rows} were due.")
-        window = rasterio.windows.Window(0, rows.start, self._raster.width, rows.stop - rows.start)
-        for name, pixels in ((CLASSES, classes), (CONFIDENCE, confidence)):
-            with rasterio.open(self._work / name, "r+") as out:
-                out.write(pixels, 1, window=window)
-            with (self._work / name).open("rb") as stream:
+        window = rasterio.windows.Window(0, rows.start, self._grid.width, rows.stop - rows.start)
+        for layer in self._layers:
+            with rasterio.open(self._work / layer.file, "r+") as out:
+                out.write(layer.of(probabilities, mask), window=window)
+            with (self._work / layer.file).open("rb") as stream:
                 os.fsync(stream.fileno())
         self._note(rows.stop)
 
+    @property
+    def classes(self) -> Path:
+        """The class map while it is made: a plain GeoTIFF."""
+        return self._work / CLASSES
+
     def finish(self, folder: Path, classes: Sequence[LabelClass]) -> dict[str, int]:
-        """Write both COGs into ``folder``; return the pixels of each class."""
-        if self.rows != self._raster.height:
-            raise SwathError(f"Only {self.rows} of {self._raster.height} rows are there.")
-        names = {i: c.name for i, c in enumerate(classes)}
-        with rasterio.open(self._work / CLASSES, "r+") as out:
+        """Write all layers into ``folder`` as COGs; return the pixels of each class."""
+        if self.rows != self._grid.height:
+            raise SwathError(f"Only {self.rows} of {self._grid.height} rows are there.")
+        with rasterio.open(self.classes, "r+") as out:
             out.write_colormap(1, {i: _rgba(c.color) for i, c in enumerate(classes)} | {NODATA: (0, 0, 0, 0)})
-            out.update_tags(1, classes=json.dumps(names))
-            out.set_band_description(1, "class")
-        with rasterio.open(self._work / CONFIDENCE, "r+") as out:
-            out.scales = (PERCENT,)
-            out.set_band_description(1, "probability of the class")
-        _to_cog(self._work / CLASSES, folder / CLASSES, overviews="MODE", PREDICTOR="NO")
-        _to_cog(self._work / CONFIDENCE, folder / CONFIDENCE, overviews="AVERAGE", PREDICTOR="YES")
-        _write_category_names(folder / CLASSES, list(names.values()))
-        return self._count(list(names.values()))
+        for layer in self._layers:
+            with rasterio.open(self._work / layer.file, "r+") as out:
+                out.descriptions = layer.bands
+                out.update_tags(1, **dict(layer.tags))
+                if layer.scale is not None:
+                    out.scales = (layer.scale,) * len(layer.bands)
+            predictor = "NO" if layer.file == CLASSES else "YES"
+            _to_cog(self._work / layer.file, folder / layer.file, layer.overviews, PREDICTOR=predictor)
+        _write_category_names(folder / CLASSES, [c.name for c in classes])
+        return self._count([c.name for c in classes])
 
     def _count(self, names: list[str]) -> dict[str, int]:
         counts = np.zeros(256, np.int64)
-        with rasterio.open(self._work / CLASSES) as done:
+        with rasterio.open(self.classes) as done:
             for top in range(0, done.height, 256):
                 window = rasterio.windows.Window(0, top, done.width, min(256, done.height - top))
                 counts += np.bincount(done.read(1, window=window).ravel(), minlength=256)

@@ -22,6 +22,7 @@ from pipelines.inference.memory import parse_size
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_file, of_scene
 from pipelines.inference.runtime import Runtime
+from pipelines.inference.writer import MapWriter
 from pipelines.monitoring.profile import SceneProfile
 from tests.builders import write_scene
 from tests.bundle.trained import BANDS, CLASSES, ROOT, TEMPERATURE, bundle_folder
@@ -115,7 +116,7 @@ def test_maps_are_the_calibrated_argmax_of_the_network(tmp_path, bundle, runtime
 
 def test_item_links_model_dataset_and_scene(tmp_path, bundle, runtime):
     scene, raster, _ = scene_raster(tmp_path, bundle)
-    predict(raster, bundle, runtime, tmp_path / "out", TILING, polygons=True)
+    predict(raster, bundle, runtime, tmp_path / "out", TILING, also=["polygons"])
     item = pystac.Item.from_file(tmp_path / "out" / "item.json")
     assert item.id == scene.id and item.datetime == scene.datetime
     assert np.allclose(item.bbox, scene.bbox, atol=1e-4)
@@ -128,9 +129,32 @@ def test_item_links_model_dataset_and_scene(tmp_path, bundle, runtime):
     assert [link.rel for link in item.links if link.rel == "derived_from"]
 
 
+def test_probabilities_and_entropy_belong_to_the_classes_that_are_shown(tmp_path, bundle, runtime):
+    _, raster, mask = scene_raster(tmp_path, bundle)
+    predict(raster, bundle, runtime, tmp_path / "out", TILING, also=["probabilities", "entropy"])
+    layers = {}
+    for name in ("classes", "confidence", "probabilities", "entropy"):
+        with rasterio.open(tmp_path / "out" / f"{name}.tif") as made:
+            layers[name] = made.read()[:, mask == 0]
+            assert made.nodata == 255 and (made.read()[:, mask != 0] == 255).all()
+            assert cog_validate(tmp_path / "out" / f"{name}.tif", strict=True)[0]
+            if name == "probabilities":
+                assert made.descriptions == tuple(CLASSES)
+    probabilities = layers["probabilities"] * 0.004
+    assert np.allclose(probabilities.sum(axis=0), 1, atol=0.0061)
+    chosen = np.take_along_axis(layers["probabilities"], layers["classes"].astype(int), axis=0)
+    assert (chosen == layers["probabilities"].max(axis=0)).all()
+    assert np.allclose(layers["confidence"] * 0.01, probabilities.max(axis=0), atol=0.0071)
+    entropy = -(probabilities * np.log(np.maximum(probabilities, 1e-9))).sum(axis=0) / np.log(3)
+    assert np.allclose(layers["entropy"] * 0.01, entropy, atol=0.03)
+    item = pystac.Item.from_file(str(tmp_path / "out" / "item.json"))
+    assert set(item.assets) == set(layers)
+    assert item.properties["swath:seams"]["score"] > 0
+
+
 def test_polygons_are_valid_and_cover_what_the_map_shows(tmp_path, bundle, runtime):
     _, raster, _ = scene_raster(tmp_path, bundle)
-    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING, polygons=True)
+    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING, also=["polygons"])
     shapes = gpd.read_parquet(tmp_path / "out" / "classes.parquet")
     assert shapes.is_valid.all() and shapes.crs == raster.crs
     areas = shapes.area.groupby(shapes["class_name"]).sum()
@@ -212,8 +236,9 @@ def test_a_killed_run_goes_on_from_its_rows_to_the_same_bytes(tmp_path, bundle, 
     assert not list(tmp_path.glob(".out*"))
 
 
-@pytest.mark.parametrize("moment", ["classified", "report"])  # before and after the rows are on disk
-def test_a_killed_raster_goes_on_with_its_rows_and_its_profile(tmp_path, bundle, runtime, monkeypatch, moment):
+# before and after the rows are on disk
+@pytest.mark.parametrize(("owner", "moment"), [(MapWriter, "write"), (module, "report")])
+def test_a_killed_raster_goes_on_with_its_rows_and_its_profile(tmp_path, bundle, runtime, monkeypatch, owner, moment):
     scene, raster, _ = scene_raster(tmp_path, bundle)
 
     def profile():
@@ -222,9 +247,9 @@ def test_a_killed_raster_goes_on_with_its_rows_and_its_profile(tmp_path, bundle,
     at_once, rest = Counted(runtime), Counted(runtime)
     predict(raster, bundle, at_once, tmp_path / "whole", TILING, recorder=profile())
     calls = iter(range(100))
-    real = getattr(module, moment)
+    real = getattr(owner, moment)
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(module, moment, lambda *a: 1 // 0 if next(calls) == 3 else real(*a))
+        patched.setattr(owner, moment, lambda *a: 1 // 0 if next(calls) == 3 else real(*a))
         predict(raster, bundle, runtime, tmp_path / "out", TILING, recorder=profile())
     predict(raster, bundle, rest, tmp_path / "out", TILING, recorder=profile())
     assert 0 < rest.windows < at_once.windows - 4, "it started over"

@@ -1,0 +1,146 @@
+"""Mosaics over the borders of zones: nothing missing, nothing twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.warp import transform as reproject
+from rio_cogeo.cogeo import cog_validate
+
+from pipelines.config.params import LabelClass
+from pipelines.errors import BadData
+from pipelines.files import write_json
+from pipelines.inference.item import ITEM, map_item
+from pipelines.inference.layers import layers
+from pipelines.inference.mosaic import MosaicGrid, mosaic
+from pipelines.inference.writer import MapWriter
+
+CLASSES = [LabelClass(name=n, value=i, color=f"#{i}080f0") for i, n in enumerate(("land", "river"))]
+Signed = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]  # metres east, north: river above 0
+
+
+def write_map(
+    folder: Path, crs: str, origin: tuple[float, float], shape: tuple[int, int], river: Signed, model: str = "m"
+) -> Path:
+    """A map by a model that knows the river and doubts within 20 m of its banks, on pixels of 10 m."""
+    grid = MosaicGrid(crs, Affine(10, 0, origin[0], 0, -10, origin[1]), shape[1], shape[0])
+    columns, rows = np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5)
+    chance = 1 / (1 + np.exp(-river(*grid.affine @ (columns, rows)) / 10))
+    shown = layers(CLASSES, ["probabilities"])
+    writer = MapWriter(folder / ".work", grid, shown, "key")
+    writer.write(slice(0, shape[0]), np.stack([1 - chance, chance]).astype(np.float32), np.zeros(shape, np.uint8))
+    writer.finish(folder, CLASSES)
+    item = map_item(folder, folder.name, grid, datetime(2024, 7, 1, tzinfo=UTC), shown, CLASSES)
+    item.properties |= {"swath:model": model, "swath:model_sha256": model, "swath:project": "p"}
+    write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+    return folder
+
+
+def around(longitude: float, latitude: float) -> tuple[str, Signed]:
+    """A local projection, and a river in it: 60 m wide, straight, from south-west to north-east over the centre."""
+    local = f"+proj=aeqd +lat_0={latitude} +lon_0={longitude} +datum=WGS84 +units=m"
+    return local, lambda x, y: 30 - np.abs(y - x / 3)
+
+
+def seen_from(crs: str, local: str, river: Signed) -> Signed:
+    there = Transformer.from_crs(crs, local, always_xy=True)
+    return lambda x, y: river(*there.transform(x, y))
+
+
+PLACES = [
+    pytest.param(12.0, 50.0, ("EPSG:32632", "EPSG:32633"), None, id="middle latitudes"),
+    pytest.param(180.0, -17.0, ("EPSG:32760", "EPSG:32701"), None, id="antimeridian"),
+    pytest.param(12.0, 82.0, ("EPSG:32632", "EPSG:32633"), "EPSG:3413", id="far north"),
+    pytest.param(180.0, 82.0, ("EPSG:32660", "EPSG:32601"), "EPSG:32660", id="far north, antimeridian"),
+]
+
+
+@pytest.mark.parametrize(("longitude", "latitude", "zones", "onto"), PLACES)
+def test_two_zones_make_one_map_without_a_gap_and_without_a_doubled_line(
+    tmp_path: Path, longitude: float, latitude: float, zones: tuple[str, str], onto: str | None
+) -> None:
+    local, river = around(longitude, latitude)
+    folders = []
+    for zone, west in zip(zones, (-6_000, -1_000), strict=True):  # 7 km each, 2 km of them shared
+        (x,), (y,) = reproject("EPSG:4326", zone, [longitude], [latitude])
+        folder = tmp_path / zone.replace(":", "-")
+        corner = (round(x / 10) * 10 + west, round(y / 10) * 10 + 3_000)
+        folders.append(write_map(folder, zone, corner, (600, 700), seen_from(zone, local, river)))
+    made = mosaic(folders, tmp_path / "mosaic", crs=onto, resolution=10 if onto else None)
+    assert made.crs == (onto or zones[0])
+    for name in ("classes.tif", "confidence.tif"):
+        assert cog_validate(tmp_path / "mosaic" / name, strict=True)[0]
+    with rasterio.open(tmp_path / "mosaic" / "classes.tif") as source:
+        classes, transform = source.read(1), source.transform
+    columns, rows = np.meshgrid(np.arange(classes.shape[1]) + 0.5, np.arange(classes.shape[0]) + 0.5)
+    east, north = Transformer.from_crs(made.crs, local, always_xy=True).transform(*transform @ (columns, rows))
+    inner = (np.abs(east) < 5_200) & (np.abs(north) < 1_800)
+    assert (classes[inner] != 255).all()
+    signed = river(east, north)
+    assert inner.sum() > 100_000
+    assert np.array_equal(classes[inner & (signed > 10)], np.ones((inner & (signed > 10)).sum()))
+    assert np.array_equal(classes[inner & (signed < -10)], np.zeros((inner & (signed < -10)).sum()))
+    item = pystac.Item.from_file(str(tmp_path / "mosaic" / ITEM))
+    assert item.properties["swath:class_pixels"] == made.class_pixels
+    assert len([link for link in item.links if link.rel == "derived_from"]) == 2
+    assert (item.bbox[0] > item.bbox[2]) is (longitude == 180)
+
+
+def test_one_map_on_its_own_grid_stays_as_it_is(tmp_path: Path) -> None:
+    local, river = around(12, 50)
+    (x,), (y,) = reproject("EPSG:4326", "EPSG:32633", [12.0], [50.0])
+    folder = write_map(tmp_path / "one", "EPSG:32633", (x, y), (120, 90), seen_from("EPSG:32633", local, river))
+    mosaic([folder], tmp_path / "mosaic", also=["probabilities"])
+    with rasterio.open(folder / "probabilities.tif") as source:
+        probabilities = source.read()
+    assert (probabilities[0] != probabilities[1]).mean() > 0.9
+    for name in ("classes.tif", "probabilities.tif", "confidence.tif"):
+        with rasterio.open(folder / name) as before, rasterio.open(tmp_path / "mosaic" / name) as after:
+            assert before.transform == after.transform
+            far = np.abs(before.read().astype(int) - after.read())
+        if name == "probabilities.tif":
+            assert far.max() == 0
+        else:  # a class may change where its probability, in bytes, is one half
+            assert (far[0][probabilities[0] != probabilities[1]] <= (name == "confidence.tif")).all()
+
+
+def test_where_maps_disagree_the_mean_of_their_probabilities_decides(tmp_path: Path) -> None:
+    origin = (500_000, 5_500_000)
+    folders = [
+        write_map(tmp_path / name, "EPSG:32633", origin, (64, 64), lambda x, y, v=value: np.full_like(x, v))
+        for name, value in (("sure", 30.0), ("doubting", -10.0))
+    ]
+    mosaic(folders, tmp_path / "mosaic", also=["probabilities"])
+    with rasterio.open(tmp_path / "mosaic" / "probabilities.tif") as source:
+        mean = (1 / (1 + np.exp(-3)) + 1 / (1 + np.exp(1))) / 2
+        assert np.allclose(source.read(2) * 0.004, mean, atol=0.005)
+        assert source.descriptions == ("land", "river") and source.scales == (0.004, 0.004)
+    with rasterio.open(tmp_path / "mosaic" / "classes.tif") as source:
+        assert (source.read(1) == 1).all()
+
+
+def test_maps_of_two_models_or_without_probabilities_are_refused(tmp_path: Path) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    one = write_map(tmp_path / "one", "EPSG:32633", (500_000, 5_500_000), (16, 16), flat)
+    other = write_map(tmp_path / "other", "EPSG:32633", (500_000, 5_500_000), (16, 16), flat, model="another")
+    with pytest.raises(BadData, match="different models"):
+        mosaic([one, other], tmp_path / "mosaic")
+    item = pystac.Item.from_file(str(one / ITEM))
+    del item.assets["probabilities"]
+    write_json(one / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+    with pytest.raises(BadData, match="no probabilities"):
+        mosaic([one], tmp_path / "mosaic")
+    with pytest.raises(BadData, match="no map"):
+        mosaic([tmp_path], tmp_path / "mosaic")
+    with pytest.raises(BadData, match="no CRS"):
+        mosaic([other], tmp_path / "mosaic", crs="nowhere")
+    assert not (tmp_path / "mosaic").exists()
