@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pipelines.config.params import LabelClass, Model
+from pipelines.config.params import LabelClass, Model, Task
 from pipelines.dataset.statistics import Statistics
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
@@ -32,7 +32,7 @@ class Contract(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     project: str
-    task: Literal["segmentation"]
+    task: Task
     model: Model
     bands: tuple[Band, ...]  # in the order in which the graph takes them; scale and offset for pixels without tags
     radiometry: Literal["sentinel2", "declared"] = "declared"  # sentinel2: their offset is settled file by file

@@ -60,7 +60,7 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
         MLMClassification(value=i, name=c.name, color_hint=c.color.lstrip("#").upper())
         for i, c in enumerate(contract.classes)
     ]
-    task: Any = "semantic-segmentation"
+    task: Any = "scene-classification" if contract.task == "classification" else "semantic-segmentation"
     return MLModelProperties(
         name=contract.project,
         architecture=f"{contract.model.name} ({contract.model.encoder})",

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 
 Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
+Task = Literal["segmentation", "classification"]  # a class for each pixel, or one for a whole chip
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -47,6 +48,7 @@ class Scenes(_Section):
     assets: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
     nodata: float | None = None
+    unplaced: Annotated[float, Field(gt=0)] | None = None
     radiometry: Radiometry
     cloud_mask: CloudMask = CloudMask()
     shard: Annotated[int, Field(ge=1)] = 8
@@ -131,9 +133,9 @@ class Chips(_Section):
 
 
 class Model(_Section):
-    library: Literal["smp", "torchgeo"]
+    library: Literal["smp", "torchgeo", "timm"]
     name: str
-    encoder: str
+    encoder: str = "none"
     weights: str | None = None  # a file of weights, or the name of torchgeo weights
     detail: Annotated[int, Field(ge=0)] = 0
 
@@ -198,7 +200,7 @@ class Params(_Section):
     """Everything that decides what is computed, as one immutable value."""
 
     project: Slug
-    task: Literal["segmentation"]
+    task: Task
     scenes: Scenes
     labels: Labels
     split: Split
@@ -208,3 +210,13 @@ class Params(_Section):
     gate: Gate
     predict: Predict
     drift: Drift
+
+    @model_validator(mode="after")
+    def _fits_the_task(self) -> Self:
+        classifies = self.train.model.library == "timm"
+        if classifies != (self.task == "classification"):
+            kinds = "timm for classification, smp or torchgeo for segmentation"
+            raise ValueError(f"train.model.library {self.train.model.library} is not for {self.task}: take {kinds}")
+        if classifies and self.train.model.detail:
+            raise ValueError("train.model.detail is for segmentation; a classification network takes 0")
+        return self

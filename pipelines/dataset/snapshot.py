@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import rasterio
@@ -18,6 +19,7 @@ from pipelines.errors import BadData
 from pipelines.files import named, read_json, replacing, sha256, write_json
 from pipelines.labels import LabelSource, open_labels
 from pipelines.labels.shift import Shift, measure_shift
+from pipelines.labels.table import FOLDERS, write_folder_classes
 from pipelines.progress import report
 from pipelines.scenes.scene import Scene
 
@@ -84,7 +86,15 @@ def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path
         raise BadData(
             f"The catalog {catalog} holds no scene; run ingestion first (`swath ingest`, or the DAG ingest_scenes)."
         )
-    place = Path(params.labels.source)
+    with TemporaryDirectory() as scratch:
+        place = Path(params.labels.source)
+        if params.labels.source == FOLDERS:
+            place = Path(scratch) / "classes.csv"
+            write_folder_classes(scenes, place)
+        return _take(scenes, catalog, params, place, data)
+
+
+def _take(scenes: list[Scene], catalog: Path, params: Params, place: Path, data: Path) -> Manifest:
     source = open_labels(place, params.labels)
     taken: list[Scene] = []
     excluded: list[Exclusion] = []

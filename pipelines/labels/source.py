@@ -13,6 +13,7 @@ from pipelines.config.params import Labels
 from pipelines.errors import BadData
 from pipelines.files import named
 from pipelines.labels.raster import RASTERS, RasterLabels
+from pipelines.labels.table import TABLES, TableLabels
 from pipelines.labels.vector import VECTORS, VectorLabels
 from pipelines.scenes.scene import Scene
 
@@ -33,12 +34,15 @@ class LabelSource(Protocol):
 
 
 def open_labels(place: Path, labels: Labels) -> LabelSource:
-    """Labels in a vector file, in a folder of vector files, or in a folder of rasters named like their scenes.
+    """Labels in a vector file, in a folder of vector files, in a folder of rasters named like their scenes, or in a
+    table of scenes and their classes.
 
     Wildcards in ``place`` stand for several folders. Raises ``BadData`` if it is none of these.
     """
     if place.is_file() and place.suffix.lower() in VECTORS:
         return VectorLabels([place], labels)
+    if place.is_file() and place.suffix.lower() in TABLES:
+        return TableLabels(place, labels)
     if folders := [path for path in named(place)[1] if path.is_dir()]:
         files = sorted(f for folder in folders for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
         vectors = [f for f in files if f.suffix.lower() in VECTORS]
@@ -47,11 +51,14 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
             raise BadData(f"{place} holds both vector files and rasters; keep one kind of labels in it.")
         if vectors:
             return VectorLabels(vectors, labels)
+        if len(tables := [f for f in files if f.suffix.lower() in TABLES]) == 1 and not rasters:
+            return TableLabels(tables[0], labels)
         if rasters:
             return RasterLabels(rasters, labels)
     raise BadData(
-        f"labels.source {place} is neither a vector file ({' '.join(VECTORS)}) nor a folder with such files or with "
-        f"rasters ({' '.join(RASTERS)}) named like their scenes; correct it in params.yaml, or run `dvc pull`."
+        f"labels.source {place} is neither a vector file ({' '.join(VECTORS)}), nor a folder with such files or with "
+        f"rasters ({' '.join(RASTERS)}) named like their scenes, nor a CSV of scenes and classes; correct it in "
+        "params.yaml, or run `dvc pull`."
     )
 
 

@@ -135,7 +135,7 @@ def register(workspace: Path, params: Params, run_id: str | None = None) -> Regi
 
 def _new_version(client: MlflowClient, name: str, run: Run) -> ModelVersion:
     try:
-        client.create_registered_model(name, description=f"Segmentation of the scenes of {name}, by Swath.")
+        client.create_registered_model(name, description=f"Maps the scenes of {name}, by Swath.")
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

@@ -22,6 +22,7 @@ from pipelines.scenes.area import Bounds, window_of
 from pipelines.scenes.candidate import Candidate, Quantity
 from pipelines.scenes.remote import explained, opened
 from pipelines.scenes.scene import MaskBit, without_data
+from pipelines.scenes.unplaced import place_for
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _MAX_PIXELS = 10**10
@@ -110,7 +111,7 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
     with ExitStack() as stack:
         datasets = [stack.enter_context(opened(href)) for href in candidate.hrefs]
         for href, dataset in zip(candidate.hrefs, datasets, strict=True):
-            _check(href, dataset)
+            _check(href, dataset, placed=scenes.unplaced is None)
         finest = min(datasets, key=lambda d: abs(d.transform.a * d.transform.e))
         dtypes = sorted({dtype for d in datasets for dtype in d.dtypes})
         if len(dtypes) > 1 or dtypes[0] not in _DTYPES:
@@ -125,6 +126,12 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         nodata = scenes.nodata if scenes.nodata is not None else finest.nodata
         if nodata is not None and not _holds(dtypes[0], nodata):
             raise BadData(f"{candidate.source} has {dtypes[0]} pixels, which cannot hold the nodata value {nodata}.")
+        crs, transform = finest.crs, finest.transform
+        if crs is None:
+            assert scenes.unplaced is not None
+            crs, transform = place_for(finest, scenes.unplaced)
+            if area is not None:
+                raise BadData(f"{candidate.source} lies nowhere, so it is in no area; ask for none.")
         window = window_of(area, finest, candidate.hrefs[datasets.index(finest)])
         if window.width * window.height > _MAX_PIXELS:
             raise BadData(
@@ -140,15 +147,15 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         classes = None
         if candidate.mask is not None:
             dataset = stack.enter_context(opened(candidate.mask))
-            _check(candidate.mask, dataset)
+            _check(candidate.mask, dataset, placed=finest.crs is not None)
             classes = _File(
                 candidate.mask,
                 stack.enter_context(_on_grid(candidate.mask, dataset, finest, Resampling.nearest, None)),
                 (1,),
             )
         yield Bands(
-            crs=finest.crs,
-            transform=finest.transform @ Affine.translation(window.col_off, window.row_off),
+            crs=crs,
+            transform=transform @ Affine.translation(window.col_off, window.row_off),
             width=int(window.width),
             height=int(window.height),
             dtype=dtypes[0],
@@ -165,10 +172,15 @@ def _holds(dtype: str, value: float) -> bool:
     return np.issubdtype(np.dtype(dtype), np.floating) if math.isnan(value) else bool(in_dtype_range(value, dtype))
 
 
-def _check(href: str, dataset: Any) -> None:
+def _check(href: str, dataset: Any, placed: bool) -> None:
     transform = dataset.transform
+    if not placed and dataset.crs is None:
+        return
     if dataset.crs is None:
-        raise BadData(f"{href} has no coordinate reference system; georeference it (gdal_edit -a_srs EPSG:...).")
+        raise BadData(
+            f"{href} has no coordinate reference system; georeference it (gdal_edit -a_srs EPSG:...), or "
+            "state params.scenes.unplaced if where it lies does not matter."
+        )
     if transform.is_identity:
         raise BadData(f"{href} is not georeferenced: it has no transform; write one with gdal_edit or rio.")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:

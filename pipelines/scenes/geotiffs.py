@@ -19,6 +19,7 @@ from pipelines.scenes.footprint import footprint
 from pipelines.scenes.remote import gdal, opened
 
 _ENDINGS = (".tif", ".tiff")
+_PICTURES = (".jpg", ".jpeg", ".png")  # beside GeoTIFFs these are previews
 
 
 def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:
@@ -28,7 +29,7 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
     ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated.
     """
     with gdal():
-        for href, content in _files(scenes.source):
+        for href, content in _files(scenes.source, _ENDINGS + (_PICTURES if scenes.unplaced else ())):
             yield from _candidate(href, content, scenes, area, dates)
 
 
@@ -66,21 +67,21 @@ def _header(href: str) -> tuple[dict[str, Any] | None, str | None]:
         return footprint(dataset.crs, dataset.transform, dataset.width, dataset.height, href)[0], tag
 
 
-def _files(source: str) -> Iterator[tuple[str, list[Any]]]:
-    """Each GeoTIFF with what tells that it changed, in the order of their names."""
+def _files(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
+    """Each image with what tells that it changed, in the order of their names."""
     if source.startswith("s3://"):
-        yield from _objects(source)
+        yield from _objects(source, endings)
         return
     folders = [path for path in named(source)[1] if path.is_dir()]
     if not folders:
         raise BadData(f"{source} is not a folder; correct params.scenes.source.")
     for path in sorted(path for folder in folders for path in folder.rglob("*")):
-        if path.suffix.lower() in _ENDINGS and path.is_file():
+        if path.suffix.lower() in endings and path.is_file():
             status = path.stat()
             yield str(path.resolve()), [status.st_size, status.st_mtime_ns]
 
 
-def _objects(source: str) -> Iterator[tuple[str, list[Any]]]:
+def _objects(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
     try:
@@ -91,5 +92,5 @@ def _objects(source: str) -> Iterator[tuple[str, list[Any]]]:
     except Exception as error:  # botocore's errors have no common base with OSError
         raise SwathError(f"{source} could not be listed ({type(error).__name__}: {error}); try again.") from error
     for key, details in sorted(listed.items()):
-        if key.lower().endswith(_ENDINGS):
+        if key.lower().endswith(endings):
             yield f"s3://{key}", [details["size"], details.get("ETag")]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import rasterio
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import public
@@ -22,6 +23,7 @@ _NETWORK = re.compile(
     r"|InvalidCredentials|AccessDenied|SlowDown",
     re.IGNORECASE,
 )
+_DRIVERS = {".jp2": "JP2OpenJPEG", ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
 _OPTIONS: dict[str, Any] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # no listing of the folder: one request less, and no side files
     "GDAL_HTTP_MAX_RETRY": "4",
@@ -76,8 +78,9 @@ def opened(href: str) -> Iterator[Any]:
     The format is fixed by the name, never guessed: GDAL would also open a VRT, which can name any other file or
     address as its source.
     """
-    driver = "JP2OpenJPEG" if urlsplit(href).path.lower().endswith(".jp2") else "GTiff"
-    with explained(href):
+    driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
+    with explained(href), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused, or placed, by whoever asked
         dataset = rasterio.open(gdal_path(href), driver=driver)
     with dataset:
         yield dataset

@@ -3,6 +3,6 @@
 In: ``data/chips``, ``data/statistics.json``, ``data/certificate.json`` and ``data/validation`` of a workspace.
 Out: ``data/train`` (``weights.safetensors``, ``model.json``, ``run.json``), ``data/history.csv`` and one MLflow run.
 
-``task.py`` holds what is particular to segmentation: the Lightning module with its loss and metrics. Another task of
-the field is another such module and another network; batches, tracking and resuming know nothing of the task.
+Segmentation and classification differ in the network alone: one that gives an image a single class is wrapped to give
+it to each of its pixels (``network.py``), so batches, loss, metrics, stitching and all that follows know nothing of the task.
 """

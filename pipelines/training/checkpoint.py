@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from pipelines.config.params import LabelClass, Model
+from pipelines.config.params import LabelClass, Model, Task
 from pipelines.dataset.statistics import Statistics
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
@@ -28,7 +28,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    task: Literal["segmentation"]
+    task: Task
     model: Model
     statistics: Statistics  # of the bands, in the order in which the network sees them
     classes: tuple[LabelClass, ...]

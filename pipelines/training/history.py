@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
 from pipelines.progress import report
-from pipelines.training.task import SegmentationTask
+from pipelines.training.task import TrainingTask
 from pipelines.training.tracking import log_epoch
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class History(L.Callback):
         trainer.should_stop = self.stopping.wait_count >= self.stopping.patience
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, SegmentationTask)
+        assert isinstance(pl_module, TrainingTask)
         state = pl_module.trained.state_dict()
         self._validated = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 

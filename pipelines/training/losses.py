@@ -1,4 +1,4 @@
-"""Losses of segmentation that leave out unlabelled pixels and stay finite when nothing is labelled."""
+"""Losses that leave out unlabelled pixels and stay finite when nothing is labelled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def class_weights(pixels: Sequence[int]) -> Tensor:
     return (weights / weights.mean()).float()
 
 
-class SegmentationLoss(nn.Module):
+class CombinedLoss(nn.Module):
     """A weighted sum of cross-entropy, dice and focal loss over the labelled pixels of a batch.
 
     Takes logits ``(n, classes, h, w)`` and labels ``(n, h, w)`` int64, class indices or 255; returns a float32 scalar,

@@ -36,15 +36,34 @@ class Detailed(nn.Module):
         return cast(Tensor, self.head(torch.cat([self.coarse(images), self.fine(images)], dim=1)))
 
 
+class Whole(nn.Module):
+    """A network that gives an image one class, as one that gives it to each of its pixels.
+
+    Takes ``(n, bands, h, w)`` and returns logits ``(n, classes, h, w)``, the same in every pixel of an image. Averaged
+    over overlapping windows it maps a scene; its cross-entropy with a chip's labels is that with their shares.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        """``classifier`` gives ``(n, classes)``."""
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(images)
+        return logits[:, :, None, None].expand(-1, -1, images.shape[2], images.shape[3])
+
+
 def build(model: Model, bands: int, classes: int) -> nn.Module:
     """A network with random weights: float32 ``(n, bands, h, w)`` to logits ``(n, classes, h, w)``.
 
     Sides must be multiples of 32. With ``model.detail`` channels it is ``Detailed``.
 
     ``smp`` takes every architecture of segmentation-models-pytorch, on its own encoders, on ``tu-`` and the name of a
-    timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``.
-    Raises ``BadData`` for names that the library does not know.
+    timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``. ``timm``
+    takes each of its networks, as ``Whole``. Raises ``BadData`` for names that the library does not know.
     """
+    if model.library == "timm":
+        return _of_timm(model, bands, classes)
     make = _of_smp if model.library == "smp" else _of_torchgeo
     if model.detail:
         return Detailed(make(model, bands, model.detail), bands, model.detail, classes)
@@ -62,6 +81,12 @@ def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
 def _convolution(given: int, made: int) -> nn.Module:
     layers = nn.Conv2d(given, made, 3, padding=1, bias=False), nn.BatchNorm2d(made), nn.ReLU(inplace=True)
     return nn.Sequential(*layers)
+
+
+def _of_timm(model: Model, bands: int, classes: int) -> nn.Module:
+    if not timm.is_model(model.name):
+        raise BadData(f"train.model.name {model.name!r} is no network of timm; correct the name.")
+    return Whole(timm.create_model(model.name, in_chans=bands, num_classes=classes))
 
 
 def _of_smp(model: Model, bands: int, classes: int) -> nn.Module:

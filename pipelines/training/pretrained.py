@@ -51,7 +51,7 @@ def load_pretrained(network: nn.Module, weights: str) -> float:
 def _targets(network: nn.Module) -> Iterator[nn.Module]:
     """Largest first: a state dict of the whole network fits that best, one of an encoder its encoder."""
     yield network
-    for name in ("coarse", *(f"{stem}{part}" for stem in ("", "coarse.") for part in _ENCODERS)):
+    for name in ("coarse", "classifier", *(f"{stem}{part}" for stem in ("", "coarse.") for part in _ENCODERS)):
         try:
             yield network.get_submodule(name)
         except AttributeError:

@@ -1,4 +1,4 @@
-"""Segmentation as a Lightning module: its loss, its metrics, its optimiser."""
+"""Training as a Lightning module: its loss, its metrics, its optimiser."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from pipelines.config.params import Train
 from pipelines.training.batches import Batch, seed_of
 from pipelines.training.checkpoint import Normalized
-from pipelines.training.losses import IGNORE, SegmentationLoss
+from pipelines.training.losses import IGNORE, CombinedLoss
 
 
-class SegmentationTask(L.LightningModule):
+class TrainingTask(L.LightningModule):
     """Trains ``trained`` in place. Logs train_loss, val_loss, val_miou, val_accuracy and val_iou_<class> an epoch."""
 
-    def __init__(self, trained: Normalized, loss: SegmentationLoss, train: Train, classes: tuple[str, ...]) -> None:
+    def __init__(self, trained: Normalized, loss: CombinedLoss, train: Train, classes: tuple[str, ...]) -> None:
         super().__init__()
         self.trained, self.loss = trained, loss
         self.settings, self.classes = train, classes

@@ -25,11 +25,11 @@ from pipelines.training.batches import loader, train_loader
 from pipelines.training.certified import require_certified
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
 from pipelines.training.history import History
-from pipelines.training.losses import SegmentationLoss, class_weights
+from pipelines.training.losses import CombinedLoss, class_weights
 from pipelines.training.network import build
 from pipelines.training.plots import confusion_figure, curves_figure, review, samples_figure
 from pipelines.training.pretrained import load_pretrained
-from pipelines.training.task import SegmentationTask
+from pipelines.training.task import TrainingTask
 
 _CODE = Path(__file__).parent
 
@@ -97,7 +97,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     settings = params.train
     names = tuple(c.name for c in params.labels.classes)
     weights = class_weights([statistics.class_pixels[n] for n in names]) if settings.class_weights else None
-    task = SegmentationTask(trained, SegmentationLoss(settings.loss, weights), settings, names)
+    task = TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names)
     stopping = EarlyStopping("val_loss", patience=settings.patience, check_finite=True)
     history = History(stopping)
     keep = ModelCheckpoint(

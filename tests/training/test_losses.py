@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.training.losses import IGNORE, SegmentationLoss, class_weights
+from pipelines.training.losses import IGNORE, CombinedLoss, class_weights
 
 TERMS = ("cross_entropy", "dice", "focal")
 
@@ -41,15 +41,15 @@ def by_hand(term: str, logits: np.ndarray, labels: np.ndarray, weights: np.ndarr
 def test_each_term_is_the_textbook_formula_over_labelled_pixels(term, seed, ignored):
     logits, labels = fields(seed, ignored)
     weights = np.array([0.5, 1.0, 2.0, 0.7])
-    loss = SegmentationLoss({term: 1.0}, torch.tensor(weights, dtype=torch.float32))
+    loss = CombinedLoss({term: 1.0}, torch.tensor(weights, dtype=torch.float32))
     got = loss(torch.tensor(logits, dtype=torch.float32), torch.tensor(labels))
     assert got.item() == pytest.approx(by_hand(term, logits, labels, weights), rel=1e-4, abs=1e-5)
 
 
 def test_terms_add_up_with_their_factors():
     logits, labels = (torch.tensor(field) for field in fields(0, 0.3))
-    parts = [SegmentationLoss({term: 1.0})(logits, labels).item() for term in TERMS]
-    total = SegmentationLoss(dict(zip(TERMS, (1.0, 0.5, 3.0), strict=True)))(logits, labels).item()
+    parts = [CombinedLoss({term: 1.0})(logits, labels).item() for term in TERMS]
+    total = CombinedLoss(dict(zip(TERMS, (1.0, 0.5, 3.0), strict=True)))(logits, labels).item()
     assert total == pytest.approx(parts[0] + 0.5 * parts[1] + 3 * parts[2], rel=1e-5)
 
 
@@ -57,7 +57,7 @@ def test_terms_add_up_with_their_factors():
 def test_ignored_pixels_get_no_gradient(term):
     logits, labels = (torch.tensor(field) for field in fields(1, 0.5))
     logits.requires_grad_()
-    SegmentationLoss({term: 1.0})(logits, labels).backward()
+    CombinedLoss({term: 1.0})(logits, labels).backward()
     size = logits.grad.abs().sum(1)
     assert size[labels == IGNORE].max() == 0
     assert size[labels != IGNORE].min() > 0
@@ -67,7 +67,7 @@ def test_ignored_pixels_get_no_gradient(term):
 def test_a_batch_without_labels_has_a_loss_of_zero_and_a_gradient_of_zero(dtype):
     logits = torch.full((2, 4, 8, 8), 3e4, dtype=dtype, requires_grad=True)
     labels = torch.full((2, 8, 8), IGNORE)
-    loss = SegmentationLoss(dict.fromkeys(TERMS, 1.0), torch.ones(4))(logits, labels)
+    loss = CombinedLoss(dict.fromkeys(TERMS, 1.0), torch.ones(4))(logits, labels)
     loss.backward()
     assert loss.item() == 0
     assert logits.grad.abs().max() == 0

@@ -1,0 +1,70 @@
+"""Labels of whole scenes: a table with one class a scene."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from pipelines.config.params import Labels
+from pipelines.errors import BadData
+from pipelines.files import replacing
+from pipelines.scenes.scene import Scene
+
+TABLES = (".csv",)
+FOLDERS = "folders"  # labels.source: the folder that a scene was found in is named like its class
+UNLABELLED = 255
+_COLUMNS = ["scene", "class"]
+
+
+class TableLabels:
+    """A CSV with the columns ``scene`` (its id) and ``class`` (name or value)."""
+
+    def __init__(self, file: Path, labels: Labels) -> None:
+        self.findings: list[str] = []
+        self._file, self._labels = file, labels
+        known = {c.name: i for i, c in enumerate(labels.classes)}
+        known |= {str(c.value): i for i, c in enumerate(labels.classes) if str(c.value) not in known}
+        self._classes: dict[str, int] = {}
+        strange: dict[str, int] = {}
+        for scene, name in _rows(file):
+            if name not in known:
+                strange[name] = strange.get(name, 0) + 1
+            elif self._classes.setdefault(scene, known[name]) != known[name]:
+                raise BadData(f"{file.name} gives scene {scene} two classes; keep one.")
+        if strange:
+            told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
+            self.findings.append(f"{file.name}: scenes of {told} are left out, which are none of labels.classes.")
+
+    def covers(self, scene: Scene) -> bool:
+        matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
+        return matches and scene.id in self._classes
+
+    def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
+        """The scene's class index in every pixel ``(height, width)``, or 255."""
+        height, width = (window.height, window.width) if window else (scene.height, scene.width)
+        return np.full((int(height), int(width)), self._classes.get(scene.id, UNLABELLED), np.uint8)
+
+    def files(self, scenes: list[Scene]) -> list[Path]:
+        return [self._file]
+
+
+def write_folder_classes(scenes: Iterable[Scene], file: Path) -> None:
+    """Write the table that the names of the scenes' folders make."""
+    with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(_COLUMNS)
+        table.writerows(sorted((scene.id, PurePosixPath(scene.source).parent.name) for scene in scenes))
+
+
+def _rows(file: Path) -> list[tuple[str, str]]:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictReader(stream)
+        if not set(_COLUMNS) <= set(table.fieldnames or ()):
+            raise BadData(f"{file} has the columns {table.fieldnames}; a table of labels has {', '.join(_COLUMNS)}.")
+        return [(row["scene"].strip(), row["class"].strip()) for row in table]
