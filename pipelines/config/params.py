@@ -137,6 +137,7 @@ class Model(_Section):
     name: str
     encoder: str = "none"
     weights: str | None = None  # a file of weights, or the name of torchgeo weights
+    weights_bands: tuple[str, ...] = ()
     detail: Annotated[int, Field(ge=0)] = 0
 
 
@@ -150,6 +151,8 @@ class Train(_Section):
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     ema: Annotated[float, Field(ge=0, lt=1)] = 0
+    freeze: Annotated[int, Field(ge=0)] = 0
+    encoder_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
     augment: tuple[Literal["flip", "rotate90", "brightness", "color", "contrast", "haze"], ...]
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     seed: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 import segmentation_models_pytorch as smp
 import timm
@@ -13,6 +13,7 @@ from torchgeo.models import FCN, FarSeg
 from pipelines.config.params import Model
 from pipelines.errors import BadData
 
+ENCODERS = ("encoder", "backbone")  # what the libraries call it
 _FARSEG_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
@@ -68,6 +69,15 @@ def build(model: Model, bands: int, classes: int) -> nn.Module:
     if model.detail:
         return Detailed(make(model, bands, model.detail), bands, model.detail, classes)
     return make(model, bands, classes)
+
+
+def encoder(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters of the part that pretrained weights are for, by name: all but decoder, head and skips of pixels."""
+    if isinstance(network, Whole):
+        head = {id(parameter) for parameter in cast(Any, network.classifier).get_classifier().parameters()}
+        return {name: parameter for name, parameter in network.named_parameters() if id(parameter) not in head}
+    own = tuple(f"{stem}{part}." for stem in ("", "coarse.") for part in ENCODERS)
+    return {name: parameter for name, parameter in network.named_parameters() if name.startswith(own)}
 
 
 def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:

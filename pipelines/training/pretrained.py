@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -16,26 +16,30 @@ from torch import Tensor, nn
 from torchgeo.models import get_weight
 
 from pipelines.errors import BadData, SwathError
-from pipelines.training.network import first_conv
+from pipelines.training.network import ENCODERS, first_conv
 
 _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
-_ENCODERS = ("encoder", "encoder.model", "backbone")
+_ENCODERS = (*ENCODERS, "encoder.model")
 _LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
 
 
-def load_pretrained(network: nn.Module, weights: str) -> float:
+def load_pretrained(
+    network: nn.Module, weights: str, bands: Sequence[str] = (), weights_bands: Sequence[str] = ()
+) -> float:
     """Copy weights into ``network``, or into its encoder alone, and return the share of tensors that were found.
 
     ``weights`` is a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file with a state dict, or the name of torchgeo
-    weights such as ``ResNet18_Weights.SENTINEL2_ALL_MOCO``. When the number of bands differs, the first convolution
-    gets the mean of the pretrained bands in each band, scaled so that activations keep their size. Tensors that do not
-    fit, such as a head for other classes, stay random. Raises ``BadData`` when the weights are of another
-    architecture or unreadable, ``SwathError`` when they cannot be downloaded.
+    weights such as ``ResNet18_Weights.SENTINEL2_ALL_MOCO``. The first convolution keeps the kernels of those of
+    ``bands``, the network's, that are in ``weights_bands``, the weights', and gives the mean kernel to the others;
+    without names it is kept where the numbers of bands agree. It is scaled by the ratio of these numbers, so that
+    activations keep their size. Tensors that do not fit, such as a head for other classes, stay random. Raises
+    ``BadData`` when the weights are of another architecture, of other bands or unreadable, ``SwathError`` when they
+    cannot be downloaded.
     """
     state = _from_file(Path(weights)) if Path(weights).is_file() else _from_torchgeo(weights)
     share, target, fitting = max(
-        (_fitting(target, state, prefix) for target in _targets(network) for prefix in _PREFIXES),
+        (_fitting(target, state, prefix, bands, weights_bands) for target in _targets(network) for prefix in _PREFIXES),
         key=lambda found: found[0],
     )
     if share < _LEAST:
@@ -58,7 +62,9 @@ def _targets(network: nn.Module) -> Iterator[nn.Module]:
             continue
 
 
-def _fitting(target: nn.Module, state: dict[str, Tensor], prefix: str) -> tuple[float, nn.Module, dict[str, Tensor]]:
+def _fitting(
+    target: nn.Module, state: dict[str, Tensor], prefix: str, bands: Sequence[str], weights_bands: Sequence[str]
+) -> tuple[float, nn.Module, dict[str, Tensor]]:
     wanted = {name: tensor for name, tensor in target.state_dict().items() if tensor.ndim}  # counters aside
     stem = f"{first_conv(target)[0]}.weight"
     found = {}
@@ -67,18 +73,24 @@ def _fitting(target: nn.Module, state: dict[str, Tensor], prefix: str) -> tuple[
         if given is None:
             continue
         if name == stem and given.ndim == 4:
-            given = _to_bands(given, tensor.shape[1])
+            given = _to_bands(given, tensor.shape[1], bands, weights_bands)
         if given.shape == tensor.shape:
             found[name] = given
     return len(found) / len(wanted), target, found
 
 
-def _to_bands(kernel: Tensor, bands: int) -> Tensor:
-    """A first convolution ``(out, former bands, h, w)`` for another number of bands."""
+def _to_bands(kernel: Tensor, count: int, bands: Sequence[str], weights_bands: Sequence[str]) -> Tensor:
+    """A first convolution ``(out, former bands, h, w)`` for ``count`` bands."""
     former = kernel.shape[1]
-    if former == bands:
-        return kernel
-    return kernel.mean(dim=1, keepdim=True).repeat(1, bands, 1, 1) * (former / bands)
+    if not weights_bands:
+        return kernel if former == count else kernel.mean(1, keepdim=True).repeat(1, count, 1, 1) * (former / count)
+    if len(weights_bands) != former:
+        raise BadData(
+            f"The weights take {former} bands, but train.model.weights_bands names {len(weights_bands)}; name them all."
+        )
+    known = {name: kernel[:, i] for i, name in enumerate(weights_bands)}
+    mean = kernel.mean(dim=1)
+    return torch.stack([known.get(name, mean) for name in bands], dim=1) * (former / count)
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from pipelines.config.params import Train
 from pipelines.training.batches import Batch, seed_of
 from pipelines.training.checkpoint import Normalized
 from pipelines.training.losses import IGNORE, CombinedLoss
+from pipelines.training.network import encoder
 
 
 class TrainingTask(L.LightningModule):
@@ -55,9 +56,13 @@ class TrainingTask(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         train = self.settings
-        optimizer = AdamW(self.trained.parameters(), lr=train.lr, weight_decay=train.weight_decay, fused=True)
+        slow = {id(parameter) for parameter in encoder(self.trained.network).values()}
+        parts = [[p for p in self.trained.parameters() if (id(p) in slow) is chosen] for chosen in (False, True)]
+        rates = [rate for rate, part in zip((train.lr, train.lr * train.encoder_lr), parts, strict=True) if part]
+        groups = [{"params": part} for part in parts if part]
+        optimizer = AdamW(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = OneCycleLR(optimizer, max_lr=train.lr, total_steps=max(steps, 2), pct_start=0.2)
+        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=max(steps, 2), pct_start=0.2)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

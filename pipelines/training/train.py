@@ -24,6 +24,7 @@ from pipelines.training.averaging import moving_average
 from pipelines.training.batches import loader, train_loader
 from pipelines.training.certified import require_certified
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
+from pipelines.training.freezing import Freezing
 from pipelines.training.history import History
 from pipelines.training.losses import CombinedLoss, class_weights
 from pipelines.training.network import build
@@ -88,7 +89,8 @@ def _network(params: Params, statistics: Statistics) -> Normalized:
     torch.manual_seed(params.train.seed)
     network = build(params.train.model, len(statistics.bands), len(params.labels.classes))
     if params.train.model.weights:
-        load_pretrained(network, params.train.model.weights)
+        bands = [band.name for band in statistics.bands]
+        load_pretrained(network, params.train.model.weights, bands, params.train.model.weights_bands)
     trained = Normalized(network, statistics)
     return trained.to(memory_format=torch.channels_last)
 
@@ -103,6 +105,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     keep = ModelCheckpoint(
         work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
+    freezing = [Freezing(settings.freeze)] if settings.freeze else []
     averaging = [moving_average(settings.ema)] if settings.ema else []
     cuda = torch.cuda.is_available()
     _quiet()
@@ -111,7 +114,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         devices=1,
         precision=_precision(settings.precision, cuda),
         max_epochs=settings.epochs,
-        callbacks=[history, *averaging, stopping, keep],
+        callbacks=[history, *freezing, *averaging, stopping, keep],
         deterministic="warn" if cuda else False,  # on a CPU all that is used here is deterministic anyway
         use_distributed_sampler=False,
         num_sanity_val_steps=0,

@@ -70,6 +70,25 @@ def test_an_encoder_of_other_bands_gives_activations_of_the_same_size(tmp_path, 
     assert torch.equal(network.segmentation_head[0].weight, head)
 
 
+def test_bands_that_the_weights_know_keep_their_kernels_in_any_order(tmp_path):
+    encoder = resnet18()
+    torch.save(encoder.state_dict(), tmp_path / "encoder.pth")
+    kernel = encoder.conv1.weight
+    network = build(UNET, 4, 5)
+    load_pretrained(network, str(tmp_path / "encoder.pth"), ["B02", "B08", "B03", "B04"], ["B04", "B03", "B02"])
+    found = first_conv(network)[1].weight
+    for band, former in ((0, 2), (2, 1), (3, 0)):
+        assert torch.allclose(found[:, band], kernel[:, former] * 3 / 4)
+    assert torch.allclose(found[:, 1], kernel.mean(1) * 3 / 4)
+    turned = build(UNET, 3, 5)
+    load_pretrained(turned, str(tmp_path / "encoder.pth"), ["B02", "B03", "B04"], ["B04", "B03", "B02"])
+    image = torch.rand(1, 3, 32, 32)
+    expected = torch.nn.functional.conv2d(image, kernel, stride=2, padding=3)
+    assert torch.allclose(first_conv(turned)[1](image.flip(1)), expected, atol=1e-5)
+    with pytest.raises(BadData, match="take 3 bands"):
+        load_pretrained(network, str(tmp_path / "encoder.pth"), ["B02", "B08", "B03", "B04"], ["B04"])
+
+
 def test_weights_of_another_architecture_are_refused(tmp_path):
     torch.save(build(Model(library="torchgeo", name="FCN", encoder="none"), 3, 2).state_dict(), tmp_path / "fcn.pth")
     with pytest.raises(BadData, match="another architecture"):

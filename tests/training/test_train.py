@@ -1,6 +1,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -11,12 +12,16 @@ import yaml
 from PIL import Image
 
 from pipelines.config import load_params
+from pipelines.config.params import Model
 from pipelines.dataset.shards import ChipStore, physical
-from pipelines.dataset.statistics import fill_masked
+from pipelines.dataset.statistics import Statistics, fill_masked
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json, sha256, write_json
 from pipelines.training.attempt import attempt
-from pipelines.training.checkpoint import load_trained
+from pipelines.training.checkpoint import Normalized, load_trained
+from pipelines.training.losses import CombinedLoss
+from pipelines.training.network import build, encoder
+from pipelines.training.task import TrainingTask
 from pipelines.training.train import train
 from tests.training.workspaces import BANDS, CLASSES, make_workspace
 
@@ -166,3 +171,43 @@ def test_one_training_at_a_time_and_a_failed_one_leaves_its_work(tmp_path, monke
 def test_an_unreadable_model_is_refused(tmp_path):
     with pytest.raises(BadData, match="run the train stage"):
         load_trained(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("freeze", "stays"), [(2, True), (1, False)])
+def test_a_frozen_encoder_stays_as_its_weights_are_while_the_rest_learns(tmp_path, monkeypatch, freeze, stays):
+    given = build(Model(library="smp", name="Unet", encoder="resnet18"), len(BANDS), len(CLASSES)).encoder
+    torch.save(given.state_dict(), tmp_path / "encoder.pth")
+    model = {"library": "smp", "name": "Unet", "encoder": "resnet18", "weights": str(tmp_path / "encoder.pth")}
+    workspace = make_workspace(tmp_path / "workspace", epochs=2, freeze=freeze, encoder_lr=0.1, ema=0, model=model)
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    train(workspace, load_params(workspace / "params.yaml"))
+    trained = load_trained(workspace / "data" / "train")[0].network
+    assert isinstance(trained.encoder, torch.nn.Module)
+    found, began = trained.encoder.state_dict(), given.state_dict()
+    # a training that ends frozen has the very weights and running statistics that it was given
+    assert all(torch.equal(found[name], began[name]) for name in began) is stays
+    fresh = build(Model(library="smp", name="Unet", encoder="resnet18"), len(BANDS), len(CLASSES))
+    assert not torch.equal(trained.segmentation_head[0].weight, fresh.segmentation_head[0].weight)
+
+
+def test_the_encoder_learns_at_its_share_of_the_rate_and_everything_learns(done):
+    params = load_params(done.workspace / "params.yaml")
+    settings = params.train.model_copy(update={"encoder_lr": 0.1})
+    statistics = Statistics.model_validate(read_json(done.workspace / "data" / "statistics.json"))
+    network = build(Model(library="smp", name="Unet", encoder="resnet18", detail=8), len(BANDS), 2)
+    task = TrainingTask(Normalized(network, statistics), CombinedLoss({"cross_entropy": 1.0}), settings, ("a", "b"))
+    task._trainer = SimpleNamespace(estimated_stepping_batches=10)
+    new, old = task.configure_optimizers()["optimizer"].param_groups
+    assert old["max_lr"] == pytest.approx(0.1 * new["max_lr"]) == pytest.approx(0.1 * settings.lr)
+    own = encoder(network)
+    assert {id(p) for p in old["params"]} == {id(p) for p in own.values()}
+    assert len(old["params"]) + len(new["params"]) == len(list(network.parameters()))
+    assert all(".encoder." in f".{name}" for name in own)
+
+
+def test_the_encoder_of_a_classifier_is_all_but_its_last_layer():
+    whole = build(Model(library="timm", name="resnet10t"), 3, 2)
+    left = {name for name, _ in whole.named_parameters()} - set(encoder(whole))
+    assert left == {"classifier.fc.weight", "classifier.fc.bias"}
