@@ -9,7 +9,7 @@ from pathlib import Path
 import geopandas as gpd
 
 from pipelines.bundle.card import write_card
-from pipelines.bundle.contract import BLOCKS, MLM, REFERENCE, WEIGHTS, Contract, checksums, write_contract
+from pipelines.bundle.contract import BLOCKS, MLM, REFERENCE, SCORES, WEIGHTS, Contract, checksums, write_contract
 from pipelines.bundle.export import export
 from pipelines.bundle.mlm import item
 from pipelines.config.params import Params
@@ -24,6 +24,7 @@ _NEEDED = {
     "train": "train",
     "metrics.json": "evaluate",
     "evaluation/temperature.json": "evaluate",
+    "evaluation/blocks.parquet": "evaluate",
     "evaluation/outputs": "evaluate",
     "reference": "profile",
     "blocks.parquet": "split",
@@ -54,6 +55,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
         shutil.copytree(data / "reference", draft / REFERENCE / "inputs")
         shutil.copytree(data / "evaluation" / "outputs", draft / REFERENCE / "outputs")
         shutil.copyfile(data / "blocks.parquet", draft / BLOCKS)
+        shutil.copyfile(data / "evaluation" / "blocks.parquet", draft / SCORES)
         contract = Contract(
             project=params.project,
             task=spec.task,

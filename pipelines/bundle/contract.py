@@ -23,6 +23,7 @@ WEIGHTS = "weights.safetensors"
 MLM = "mlm.json"
 CARD = "card.md"
 BLOCKS = "blocks.parquet"
+SCORES = "scores.parquet"  # confusion of each test block
 REFERENCE = "reference"  # folders `inputs` of the train split and `outputs` on val ground, for drift
 
 

@@ -91,6 +91,28 @@ def mosaic(
     emit(join(maps, out, crs, resolution, _also(also)).model_dump())
 
 
+@app.command()
+def areas(
+    model: Annotated[str, typer.Argument(help="The model that made the maps, or its bundle folder.")],
+    maps: Annotated[list[Path], typer.Argument(help="Folders of maps that do not overlap, or of one mosaic.")],
+) -> None:
+    """Hectares of each class: as mapped, and as the test's errors say they truly are, with intervals."""
+    import numpy as np
+
+    from pipelines.bundle.contract import SCORES
+    from pipelines.bundle.store import open_bundle
+    from pipelines.evaluation.areas import areas as estimated
+    from pipelines.evaluation.score import by, read_blocks
+    from pipelines.inference.item import hectares
+
+    bundle = open_bundle(model)
+    names = [c.name for c in bundle.contract.classes]
+    shown = [hectares(folder, bundle.digest) for folder in maps]
+    mapped = np.array([sum(one[name] for one in shown) for name in names])
+    counts = by(read_blocks(bundle.folder / SCORES), "block_id", len(names))[1]
+    emit({"hectares": estimated(counts, mapped, names, load_params().evaluate)})
+
+
 def _also(asked: list[str] | None) -> list[Also]:
     words = get_args(Also)
     if unknown := sorted(set(asked or []) - set(words)):

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pystac
+from pyproj import Geod
+from shapely.geometry import shape
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import LabelClass
+from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.layers import CLASSES, NODATA, Layer
 from pipelines.inference.polygons import POLYGONS
@@ -107,6 +110,21 @@ def mapped_from(folder: Path) -> tuple[str, str | None] | None:
         return None
     properties = read_json(path)["properties"]
     return properties["swath:source_sha256"], properties["swath:mask_sha256"]
+
+
+def hectares(folder: Path, model: str) -> dict[str, float]:
+    """Area of each class on the map in ``folder``, on the ground. Raises ``BadData`` if another model made it.
+
+    The mean pixel of the footprint, on the WGS 84 ellipsoid, stands for each of them.
+    """
+    if not (folder / ITEM).is_file():
+        raise BadData(f"{folder} is no map: it has no {ITEM}.")
+    item = pystac.Item.from_dict(read_json(folder / ITEM))
+    if item.properties["swath:model_sha256"] != model:
+        raise BadData(f"{folder} was made by {item.properties['swath:model']}, another model than the one named.")
+    rows, columns = item.properties["proj:shape"]
+    ground = abs(Geod(ellps="WGS84").geometry_area_perimeter(shape(item.geometry))[0]) / 10_000
+    return {name: pixels * ground / (rows * columns) for name, pixels in item.properties["swath:class_pixels"].items()}
 
 
 def _asset(path: Path, title: str, media_type: str, fields: dict[str, Any]) -> pystac.Asset:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import torch
 from shapely.geometry import box
 
@@ -18,6 +19,7 @@ from pipelines.bundle.build import build
 from pipelines.config import Params, load_params
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.statistics import BandStatistics, Statistics
+from pipelines.evaluation.score import write_blocks
 from pipelines.files import write_json
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
 from pipelines.training.network import build as build_network
@@ -78,6 +80,10 @@ def write_workspace(workspace: Path) -> Params:
         },
     )
     write_json(data / "evaluation" / "temperature.json", {"temperature": TEMPERATURE})
+    confusions = [np.diag([90, 80, 70]) + 10 * block for block in (1, 2, 3)]
+    rows = [(f"b{i}", "s", "network", confusion.ravel().tolist()) for i, confusion in enumerate(confusions)]
+    columns = ["block_id", "scene_id", "model", "confusion"]
+    write_blocks(data / "evaluation" / "blocks.parquet", pd.DataFrame(rows, columns=columns))
     write_json(data / "evaluation" / "outputs" / "index.json", {"entries": []})
     write_json(data / "reference" / "index.json", {"entries": []})
     write_json(

@@ -14,8 +14,10 @@ import pystac
 import pytest
 import rasterio
 from rio_cogeo.cogeo import cog_validate
+from typer.testing import CliRunner
 
 from pipelines.bundle.store import open_bundle
+from pipelines.cli.main import commands
 from pipelines.errors import BadData, SwathError
 from pipelines.inference import predict as module
 from pipelines.inference.memory import parse_size
@@ -150,6 +152,21 @@ def test_probabilities_and_entropy_belong_to_the_classes_that_are_shown(tmp_path
     item = pystac.Item.from_file(str(tmp_path / "out" / "item.json"))
     assert set(item.assets) == set(layers)
     assert item.properties["swath:seams"]["score"] > 0
+
+
+def test_areas_are_those_of_the_ground_and_weighed_by_the_errors_of_the_test(tmp_path, bundle, runtime, monkeypatch):
+    raster = of_scene(write_scene(tmp_path, dn(300, 220), bands=BANDS), tmp_path, bundle.contract)
+    mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    monkeypatch.chdir(ROOT)
+    answer = CliRunner().invoke(
+        commands(), ["areas", str(bundle.folder), str(tmp_path / "out")], catch_exceptions=False
+    )
+    found = json.loads(answer.stdout.splitlines()[-1])["hectares"]
+    for name, pixels in mapped.class_pixels.items():
+        assert found[name]["mapped"] == pytest.approx(pixels * 0.01, rel=0.003)  # 10 m pixels, and UTM's own scale
+    assert sum(one["value"] for one in found.values()) == pytest.approx(660, rel=0.003)
+    least = min(found, key=lambda name: found[name]["mapped"])
+    assert found[least]["value"] > found[least]["mapped"]  # what others are taken for it
 
 
 def test_polygons_are_valid_and_cover_what_the_map_shows(tmp_path, bundle, runtime):

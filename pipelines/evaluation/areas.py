@@ -1,0 +1,68 @@
+"""Areas of classes from a map and what its test says of its errors.
+
+Counting a map's pixels is biased: a class that is often taken for another is shown too small. The estimator weighs the
+test's errors by what is mapped. Source: Olofsson et al. 2014, "Good practices for estimating area and assessing
+accuracy of land change", Remote Sensing of Environment 148, equations 9 to 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.config.params import Evaluate
+from pipelines.errors import BadData
+from pipelines.evaluation.bootstrap import interval
+
+
+def shares(counts: NDArray[np.integer], mapped: NDArray[np.float64]) -> NDArray[np.float64]:
+    """True share of each class ``(..., classes)`` in ground that is mapped as ``mapped`` ``(classes,)``.
+
+    ``counts`` ``(..., classes, classes)`` are confusion counts, rows the truth and columns the map. NaN where a class
+    that is mapped was never tested: nothing is known of what it really is.
+    """
+    weights = mapped / mapped.sum()
+    tested = counts.sum(axis=-2, keepdims=True)  # of each mapped class
+    with np.errstate(invalid="ignore"):
+        truly = np.where(weights > 0, counts / tested, 0.0)
+    found: NDArray[np.float64] = (truly * weights).sum(axis=-1)
+    return found
+
+
+def standard_errors(counts: NDArray[np.integer], mapped: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of ``shares`` where each count is a sample drawn by itself, as points are; pixels of a block are not."""
+    weights = mapped / mapped.sum()
+    tested = counts.sum(axis=0)
+    truly = counts / tested
+    found: NDArray[np.float64] = np.sqrt((weights**2 * truly * (1 - truly) / (tested - 1)).sum(axis=1))
+    return found
+
+
+def areas(
+    blocks: NDArray[np.integer], mapped: NDArray[np.float64], names: Sequence[str], settings: Evaluate
+) -> dict[str, Any]:
+    """Mapped and estimated area of each class, in the unit of ``mapped``, with block-bootstrap intervals.
+
+    ``blocks`` are confusion counts ``(blocks, classes, classes)`` of the test. Raises ``BadData`` for a class that is
+    mapped and never occurs in the test's map.
+    """
+    total = float(mapped.sum())
+    seen = blocks.sum(axis=(0, 1))
+    if untested := [name for name, area, pixels in zip(names, mapped, seen, strict=True) if area and not pixels]:
+        raise BadData(
+            f"{', '.join(untested)} is on the map but never on the map of the test ground, so nothing is known of its "
+            "errors; enlarge the test split."
+        )
+    ends = interval(
+        blocks.astype(np.int64),
+        lambda counts: shares(counts, mapped),
+        resamples=settings.bootstrap,
+        confidence=settings.confidence,
+    )
+    return {
+        name: {"mapped": float(area)} | {k: None if v is None else v * total for k, v in end.model_dump().items()}
+        for name, area, end in zip(names, mapped, ends, strict=True)
+    }
