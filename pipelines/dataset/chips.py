@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +32,7 @@ from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import MaskBit, Scene
 
 UNLABELLED = 255
+Strip = tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]  # image, mask and labels of some rows
 
 log = logging.getLogger(__name__)
 
@@ -63,18 +68,16 @@ def cut_chips(
             report(done, index["scene_id"].nunique(), f"cutting {id}")
             scene = scenes[str(id)]
             for row, image, mask, labels in _passing(scene, catalog, source, chips, size):
+                image = np.ascontiguousarray(image)
                 shards.write(row, image, mask, labels)
-                usable = mask == 0
-                means[row] = (
-                    scene.physical(image)[:, usable].astype(np.float64).mean(axis=1) if usable.any() else np.nan
-                )
+                means[row] = _means(image, mask == 0)
                 contents[row] = _content(image)
         shards.close()
         index["content"] = contents
         for i, band in enumerate(bands):
-            index[f"mean_{band}"] = means[:, i]
             index[f"scale_{band}"] = [scenes[s].bands[i].scale for s in index["scene_id"]]
             index[f"offset_{band}"] = [scenes[s].bands[i].offset for s in index["scene_id"]]
+            index[f"mean_{band}"] = means[:, i] * index[f"scale_{band}"] + index[f"offset_{band}"]
         index.to_parquet(draft / INDEX)
         write_json(draft / HEADER, header.model_dump(mode="json"))
     return index
@@ -123,14 +126,18 @@ def _passing(
 ) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]]:
     """Chips of one scene from top to bottom: row number in ``chips``, image, mask ``(h, w)``, labels ``(h, w)``.
 
-    A strip moves down the scene; rows that no chip needs any more leave it, and no row is read twice.
+    A strip moves down the scene; rows that no chip needs any more leave it, and no row is read twice. The next rows are
+    read by a second thread meanwhile.
     """
     left, right = int(chips["col"].min()), int(chips["col"].max()) + size
     try:
-        with rasterio.open(scene.image_path(catalog)) as image, rasterio.open(scene.mask_path(catalog)) as mask:
-            step = max(image.block_shapes[0][0], 16)
+        with (
+            rasterio.open(scene.image_path(catalog)) as image,
+            rasterio.open(scene.mask_path(catalog)) as mask,
+            ThreadPoolExecutor(1) as reader,
+        ):
 
-            def strip(top: int, bottom: int) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]:
+            def strip(top: int, bottom: int) -> Strip:
                 window = Window(left, top, right - left, bottom - top)
                 bits = mask.read(1, window=window)
                 labels = source.burn(scene, window)
@@ -144,24 +151,21 @@ def _passing(
                     )
                 return read, bits, labels
 
-            top = bottom = 0
-            held: tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]] | None = None
-            for first, group in chips.sort_values(["row", "col"]).groupby("row", sort=True):
-                first = int(first)
-                if held is None or first >= bottom:
-                    top = bottom = first // step * step
-                    held = None
-                if bottom < first + size:
-                    until = min(scene.height, -(-(first + size) // step) * step)
-                    new = strip(bottom, until)
-                    if held is not None:
-                        keep = slice(first - top, None)
-                        new = tuple(  # type: ignore[assignment]
-                            np.concatenate([old[..., keep, :], fresh], axis=-2)
-                            for old, fresh in zip(held, new, strict=True)
-                        )
-                        top = first
-                    held, bottom = new, until
+            groups = [(int(first), group) for first, group in chips.sort_values(["row", "col"]).groupby("row")]
+            step = max(image.block_shapes[0][0], 16)
+            reads = _reads([first for first, _ in groups], size, step, scene.height)
+            waiting = [rows for rows in reads if rows]
+            ahead = deque(reader.submit(strip, *rows) for rows in waiting[:1])
+            top = 0
+            held: Strip | None = None
+            for (first, group), rows in zip(groups, reads, strict=True):
+                if rows:
+                    new = ahead.popleft().result()
+                    waiting.pop(0)
+                    ahead.extend(reader.submit(strip, *following) for following in waiting[:1])
+                    anew = held is None or first >= rows[0]
+                    held = new if anew or held is None else _joined(held, first - top, new)
+                    top = rows[0] if anew else first
                 assert held is not None
                 down = slice(first - top, first - top + size)
                 for row, column in zip(group.index, group["col"], strict=True):
@@ -174,42 +178,67 @@ def _passing(
         ) from error
 
 
+def _reads(firsts: list[int], size: int, step: int, height: int) -> list[tuple[int, int] | None]:
+    """For chips that begin at each of ``firsts``, ascending, the rows to read before they can be cut, if any.
+
+    Rows are read in whole blocks of ``step``; those that no chip needs are passed over.
+    """
+    found: list[tuple[int, int] | None] = []
+    bottom = 0
+    for first in firsts:
+        begin = max(bottom, first // step * step)
+        until = min(height, -(-(first + size) // step) * step)
+        found.append((begin, until) if until > bottom else None)
+        bottom = max(bottom, until)
+    return found
+
+
+def _joined(held: Strip, above: int, new: Strip) -> Strip:
+    """The strip without its ``above`` first rows and with ``new`` below."""
+    parts = (np.concatenate([old[..., above:, :], fresh], axis=-2) for old, fresh in zip(held, new, strict=True))
+    return next(parts), next(parts), next(parts)
+
+
 class _Shards:
     """Arrays on disk that chips are written into, by row number."""
 
     def __init__(self, folder: Path, chips: int, per_shard: int, header: ChipHeader) -> None:
         self._per_shard = per_shard
-        self._arrays: list[tuple[np.memmap, np.memmap, np.memmap]] = []
+        self._files: list[dict[str, tuple[FileIO, int]]] = []  # of each shard: the part's file, and where chips begin
         size = header.size
+        shapes: dict[str, tuple[tuple[int, ...], str]] = {"images": ((len(header.bands), size, size), header.dtype)}
+        shapes |= {"labels": ((size, size), "uint8"), "masks": ((size, size), "uint8")}
         for shard, start in enumerate(range(0, chips, per_shard)):
             n = min(per_shard, chips - start)
-
-            def opened(part: str, shape: tuple[int, ...], dtype: str, shard: int = shard) -> np.memmap:
+            parts = {}
+            for part, (shape, dtype) in shapes.items():
                 file = folder / shard_file(shard, part)
-                return np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(dtype), shape=shape)
-
-            self._arrays.append(
-                (
-                    opened("images", (n, len(header.bands), size, size), header.dtype),
-                    opened("labels", (n, size, size), "uint8"),
-                    opened("masks", (n, size, size), "uint8"),
-                )
-            )
+                whole = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(dtype), shape=(n, *shape))
+                parts[part] = (file.open("r+b", buffering=0), whole.offset)
+            self._files.append(parts)
 
     def write(self, row: int, image: NDArray[Any], mask: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
-        images, all_labels, masks = self._arrays[row // self._per_shard]
-        position = row % self._per_shard
-        images[position], all_labels[position], masks[position] = image, labels, mask
+        shard, position = divmod(row, self._per_shard)
+        for part, array in (("images", image), ("labels", labels), ("masks", mask)):
+            stream, begin = self._files[shard][part]
+            # writing to a mapped array would have every page of the file read before it is overwritten
+            os.pwrite(stream.fileno(), np.ascontiguousarray(array).data, begin + position * array.nbytes)
 
     def close(self) -> None:
-        for arrays in self._arrays:
-            for array in arrays:
-                array.flush()
-        self._arrays = []
+        for parts in self._files:
+            for stream, _ in parts.values():
+                stream.close()
+        self._files = []
+
+
+def _means(image: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of each band over the usable pixels, as the pixels are; NaN where there are none."""
+    pixels = image.reshape(len(image), -1) if usable.all() else image[:, usable]
+    return pixels.mean(axis=1, dtype=np.float64) if pixels.shape[1] else np.full(len(image), np.nan)
 
 
 def _content(image: NDArray[Any]) -> str | None:
-    """Hash of a chip's pixels; None for a flat one, which proves nothing when it is found twice."""
-    if (image == image[:, :1, :1]).all():
+    """Hash of a chip's pixels, which lie in one piece; None for a flat one, which proves nothing if found twice."""
+    if (image[:, 0] == image[:, 0, :1]).all() and (image == image[:, :1, :1]).all():
         return None
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:32]
+    return hashlib.sha256(image.data).hexdigest()[:32]

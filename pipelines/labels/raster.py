@@ -61,6 +61,13 @@ class RasterLabels:
         return [self._files[scene.id] for scene in scenes if scene.id in self._files]
 
     def _indices(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        if values.dtype == np.uint8:
+            table = np.full(256, UNLABELLED, np.uint8)
+            for index, each in enumerate(self._labels.classes):
+                if 0 <= each.value <= 255:
+                    table[each.value] = index
+            found: NDArray[np.uint8] = table[values]
+            return found
         indices = np.full(values.shape, UNLABELLED, np.uint8)
         for index, each in enumerate(self._labels.classes):
             indices[values == each.value] = index
