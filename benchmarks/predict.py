@@ -1,6 +1,8 @@
 """Prediction: end to end against the bare network, and peak memory against the raster's height.
 
-    python -m benchmarks.predict [--side 2048] [--heights 4000,12000] [--width 512] [--encoder resnet18]
+    python -m benchmarks.predict [--side 2048] [--encoder resnet18] [--heights 4096,40960] [--width 4096]
+
+Speed is that of a U-Net, memory that of a small network, since what is shown is that height does not matter.
 
 The network has random weights: what it answers does not change how long it takes. Each memory figure is the peak
 resident size of a fresh process. Prints one JSON object.
@@ -25,8 +27,8 @@ WINDOW, OVERLAP, BATCH = 256, 64, 8
 BUDGET = 4 * 10**9  # for the timed run, whose process has exported the network and still holds that memory
 
 
-def make_bundle(folder: Path, encoder: str) -> None:
-    """A bundle around a Unet with random weights and six classes."""
+def make_bundle(folder: Path, name: str, encoder: str) -> None:
+    """A bundle around a network with random weights and six classes."""
     from pipelines.bundle.contract import Contract, checksums, write_contract
     from pipelines.bundle.export import export
     from pipelines.config.params import LabelClass, Model
@@ -42,7 +44,7 @@ def make_bundle(folder: Path, encoder: str) -> None:
         class_pixels={},
         chips=1,
     )
-    model = Model(library="smp", name="Unet", encoder=encoder)
+    model = Model(library="smp", name=name, encoder=encoder)
     classes = tuple(LabelClass(name=f"class {i}", value=i, color=f"#{40 * i:02x}8060") for i in range(6))
     folder.mkdir()
     held = export(Normalized(build(model, len(BANDS), len(classes)), statistics), len(BANDS), folder)
@@ -126,19 +128,20 @@ def peak(bundle: Path, raster: Path, out: Path) -> float:
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--side", type=int, default=2048, help="pixels of the square raster that is timed")
-    asked.add_argument("--heights", default="4000,12000", help="of the rasters whose memory is measured")
-    asked.add_argument("--width", type=int, default=512)
+    asked.add_argument("--heights", default="4096,40960", help="of the rasters whose memory is measured")
+    asked.add_argument("--width", type=int, default=4096)
     asked.add_argument("--encoder", default="resnet18")
     given = asked.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        make_bundle(folder / "bundle", given.encoder)
+        make_bundle(folder / "bundle", "Unet", given.encoder)
+        make_bundle(folder / "small", "FPN", "tu-mobilenetv3_small_050")
         make_raster(folder / "square.tif", given.side, given.side)
         figures: dict[str, object] = {"speed": run_once(folder / "bundle", folder / "square.tif", folder / "square")}
         peaks = {}
         for height in map(int, given.heights.split(",")):
             make_raster(folder / "tall.tif", height, given.width)
-            peaks[height] = round(peak(folder / "bundle", folder / "tall.tif", folder / "maps"))
+            peaks[height] = round(peak(folder / "small", folder / "tall.tif", folder / "maps"))
         figures["peak_megabytes"] = peaks
     print(json.dumps(figures))
 

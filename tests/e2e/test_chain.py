@@ -122,6 +122,23 @@ def test_a_second_chain_reuses_every_stage_and_adds_nothing(system: System, chai
     assert not again["build_dataset"].results["version_and_push"]["changed"]
 
 
+def test_a_run_that_was_cut_off_is_ended_and_the_next_one_does_not_wait_for_it(
+    system: System, chain: dict[str, DagResult]
+) -> None:
+    cut = system.airflow.trigger("ingest_scenes", {})
+    queued = system.airflow.trigger("ingest_scenes", {})
+    deadline = time.monotonic() + 60
+    while not any(task["state"] == "running" for task in system.airflow.tasks("ingest_scenes", cut)):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert system.airflow.end_open_runs(["ingest_scenes"]) == 2
+    assert {system.airflow.run("ingest_scenes", run)["state"] for run in (cut, queued)} == {"failed"}
+    earlier = known(system, "ingest_scenes")
+    system.airflow.trigger("ingest_scenes", {})
+    assert wait_for_run(system, "ingest_scenes", earlier)["state"] == "success"
+    assert system.airflow.run("ingest_scenes", cut)["state"] == "failed"
+
+
 def test_upkeep_prunes_the_history_and_keeps_what_is_young(system: System, chain: dict[str, DagResult]) -> None:
     before = known(system, "train_model")
     system.airflow.unpause("maintain")
