@@ -50,9 +50,10 @@ def _draw_all(params: Params, overlay: Path) -> None:
     scores = pd.read_csv(io.StringIO(mlflow.artifacts.load_text(f"runs:/{run}/evaluation/scenes.csv")))
     scores = scores.sort_values("accuracy").reset_index(drop=True)
     chosen = scores.iloc[np.unique(np.linspace(0, len(scores) - 1, min(_SHOWN, len(scores))).round().astype(int))]
-    figure, panes = plt.subplots(len(chosen), 3, figsize=(10.5, 3.7 * len(chosen)), layout="constrained", squeeze=False)
-    for row, score in zip(panes, chosen.itertuples(), strict=True):
-        scene = read_scene(settings().catalog / params.project, score.scene_id)
+    scenes = [read_scene(settings().catalog / params.project, id) for id in chosen["scene_id"]]
+    height = sum(3.4 * scene.height / scene.width + 0.3 for scene in scenes) + 0.4
+    figure, panes = plt.subplots(len(chosen), 3, figsize=(10.5, height), layout="constrained", squeeze=False)
+    for row, score, scene in zip(panes, chosen.itertuples(), scenes, strict=True):
         _draw(row, scene, params, bundle, f"{scene.id}: accuracy {score.accuracy:.3f}, mIoU {score.miou:.3f}")
     legend = [Patch(color=c.color, label=c.name) for c in bundle.contract.classes]
     figure.legend(handles=legend, loc="outside lower center", ncols=6, frameon=False)

@@ -36,6 +36,7 @@ def predict(
     overlap: Annotated[int | None, typer.Option(help="Pixels; default: the model's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Most windows at once; default: the model's.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
+    simplify: Annotated[float, typer.Option(min=0, help="Pixels by which outlines of polygons may move.")] = 0.0,
 ) -> None:
     """Map any GeoTIFF: class and confidence COGs and a STAC item each."""
     from pipelines.bundle.store import open_bundle
@@ -61,7 +62,8 @@ def predict(
     mapped, failed = [], {}
     for path in rasters:
         try:
-            mapped.append(map_raster(of_file(path, contract), bundle, runtime, out / path.stem, tiling, also=wanted))
+            raster = of_file(path, contract)
+            mapped.append(map_raster(raster, bundle, runtime, out / path.stem, tiling, also=wanted, simplify=simplify))
         except BadData as error:
             failed[str(path)] = str(error)
     emit(
@@ -84,11 +86,12 @@ def mosaic(
     crs: Annotated[str | None, typer.Option(help="Such as EPSG:32633; default: that of most of the maps.")] = None,
     resolution: Annotated[float | None, typer.Option(help="In units of the CRS; default: the maps'.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
+    simplify: Annotated[float, typer.Option(min=0, help="Pixels by which outlines of polygons may move.")] = 0.0,
 ) -> None:
     """Join maps into one: probabilities are warped and averaged, then the likeliest class is taken."""
     from pipelines.inference.mosaic import mosaic as join
 
-    emit(join(maps, out, crs, resolution, _also(also)).model_dump())
+    emit(join(maps, out, crs, resolution, _also(also), simplify).model_dump())
 
 
 @app.command()
@@ -167,6 +170,7 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
         parse_size(params.predict.max_memory),
         recorder=profile,
         also=params.predict.also,
+        simplify=params.predict.simplify,
     )
     for failure in result.failed:
         log.warning("%s was not mapped: %s", failure.scene, failure.reason)

@@ -182,6 +182,7 @@ class Predict(_Section):
     max_memory: str
     shard: Annotated[int, Field(ge=1)]
     also: tuple[Also, ...] = ()
+    simplify: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
     def _overlap_fits(self) -> Self:

@@ -17,7 +17,7 @@ from pipelines.config.params import LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.layers import CLASSES, NODATA, Layer
-from pipelines.inference.polygons import POLYGONS
+from pipelines.inference.polygons import FLATGEOBUF, POLYGONS
 from pipelines.inference.raster import Raster
 from pipelines.inference.seams import SeamScore
 from pipelines.inference.writer import Grid
@@ -93,6 +93,7 @@ def map_item(
         item.assets[Path(layer.file).stem] = _asset(folder / layer.file, layer.title, _COG, fields)
     if (polygons := folder / POLYGONS).exists():
         item.assets["polygons"] = _asset(polygons, "Classes as polygons", "application/vnd.apache.parquet", {})
+        item.assets["flatgeobuf"] = _asset(folder / FLATGEOBUF, "Classes as polygons", "application/vnd.flatgeobuf", {})
     return item
 
 

@@ -33,7 +33,7 @@ from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
 from pipelines.inference.item import ITEM, map_item
 from pipelines.inference.layers import CLASSES, NODATA, PROBABILITIES, STEP, layers
-from pipelines.inference.polygons import POLYGONS, write_polygons
+from pipelines.inference.polygons import write_polygons
 from pipelines.inference.writer import MapWriter
 from pipelines.progress import report
 
@@ -68,6 +68,7 @@ def mosaic(
     crs: str | None = None,
     resolution: float | None = None,
     also: Sequence[Also] = (),
+    simplify: float = 0.0,
 ) -> Mosaicked:
     """Make the folder ``target`` from the folders ``maps``, made by one model with ``also: [probabilities]``.
 
@@ -95,7 +96,7 @@ def mosaic(
         draft.mkdir()
         class_pixels = writer.finish(draft, classes)
         if "polygons" in also:
-            write_polygons(draft / CLASSES, draft / POLYGONS, classes)
+            write_polygons(draft / CLASSES, draft, classes, simplify)
         whens = sorted(_when(item) for item in items)
         item = map_item(draft, target.name, grid, whens[-1], shown, classes)
         item.common_metadata.start_datetime, item.common_metadata.end_datetime = whens[0], whens[-1]

@@ -105,6 +105,7 @@ def map_shard(
     max_memory: int,
     recorder: Callable[[Scene, Contract], Recorder] | None = None,
     also: Sequence[Also] = (),
+    simplify: float = 0.0,
 ) -> ShardResult:
     """Map the ``scenes`` of shard ``number``. One that breaks the contract is recorded with its reason and not tried
     again with the same bytes; one that fails for another reason, such as too little memory, is. The rest goes on.
@@ -128,7 +129,8 @@ def map_shard(
                 raster = of_scene(scene, catalog, contract)
                 lasting = False
                 observer = recorder(scene, contract) if recorder else None
-                predict(raster, bundle, runtime, folder / scene.id, tiling, recorder=observer, also=also)
+                target = folder / scene.id
+                predict(raster, bundle, runtime, target, tiling, recorder=observer, also=also, simplify=simplify)
             except BadData as error:
                 failed.append(_failure(folder, scene, str(error), lasting))
                 continue

@@ -26,7 +26,7 @@ from pipelines.files import replacing
 from pipelines.inference.item import write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import share
-from pipelines.inference.polygons import POLYGONS, write_polygons
+from pipelines.inference.polygons import write_polygons
 from pipelines.inference.raster import Raster
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.seams import seam_score
@@ -76,9 +76,10 @@ def predict(
     *,
     recorder: Recorder | None = None,
     also: Sequence[Also] = (),
+    simplify: float = 0.0,
 ) -> Mapped:
     """Map ``raster`` into the folder ``target``: ``classes.tif``, ``confidence.tif``, ``item.json``, what ``recorder``
-    writes, and what ``also`` asks for.
+    writes, and what ``also`` asks for; ``simplify`` is that of its polygons.
 
     The folder appears whole or not at all. A killed run leaves its finished rows in a hidden folder beside it, and the
     next one with the same input goes on from there to the same bytes. Raises ``BadData`` for input or memory that will
@@ -120,7 +121,7 @@ def predict(
                 draft.mkdir()
                 class_pixels = writer.finish(draft, contract.classes)
                 if "polygons" in also:
-                    write_polygons(draft / CLASSES, draft / POLYGONS, contract.classes)
+                    write_polygons(draft / CLASSES, draft, contract.classes, simplify)
                 if recorder:
                     recorder.write(draft / PROFILE)
                 axes = (Axis(side, tiling.window, tiling.overlap) for side in (raster.height, raster.width))

@@ -91,6 +91,14 @@ def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
     assert (said["mapped"], said["failed"]) == (1, 0)
 
 
+def test_more_scenes_than_airflow_maps_tasks_make_larger_shards(tmp_path):
+    one = scene(tmp_path, "a")
+    scenes = [one.model_copy(update={"id": f"s{number:04d}"}) for number in range(2_500)]
+    plan = write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", scenes, shard=1)
+    assert len(plan.shards) <= 1_024
+    assert [id for shard in plan.shards for id in shard] == [s.id for s in scenes]
+
+
 def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
     mapped(tmp_path, "run", [scene(tmp_path, id) for id in "ab"], bundle)
     catalog = pystac.Catalog.from_file(tmp_path / "maps" / "catalog.json")

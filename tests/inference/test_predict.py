@@ -127,7 +127,7 @@ def test_item_links_model_dataset_and_scene(tmp_path, bundle, runtime):
     assert item.properties["swath:model_sha256"] == bundle.digest
     legend = item.assets["classes"].extra_fields["classification:classes"]
     assert [c["name"] for c in legend] == [*CLASSES, "nodata"]
-    assert set(item.assets) == {"classes", "confidence", "polygons"}
+    assert set(item.assets) == {"classes", "confidence", "polygons", "flatgeobuf"}
     assert [link.rel for link in item.links if link.rel == "derived_from"]
 
 
@@ -177,6 +177,26 @@ def test_polygons_are_valid_and_cover_what_the_map_shows(tmp_path, bundle, runti
     areas = shapes.area.groupby(shapes["class_name"]).sum()
     for name, pixels in mapped.class_pixels.items():
         assert areas.get(name, 0.0) == pytest.approx(pixels * 100)
+    same = gpd.read_file(tmp_path / "out" / "classes.fgb")
+    assert same.area.sum() == pytest.approx(shapes.area.sum()) and same.crs == shapes.crs
+    assert sorted(same["class_name"]) == sorted(shapes["class_name"])
+
+
+def test_simplified_polygons_have_fewer_corners_and_still_no_gap_and_no_overlap(tmp_path, bundle, runtime):
+    raster = of_scene(write_scene(tmp_path, dn(200, 160), bands=BANDS), tmp_path, bundle.contract)
+    found = {}
+    for pixels in (0.0, 1.5):
+        out = tmp_path / f"out-{pixels}"
+        predict(raster, bundle, runtime, out, TILING, also=["polygons"], simplify=pixels)
+        found[pixels] = gpd.read_parquet(out / "classes.parquet")
+    exact, simple = found[0.0], found[1.5]
+    assert len(exact) == len(simple) > 10 and simple.is_valid.all()
+    assert simple.count_coordinates().sum() < 0.7 * exact.count_coordinates().sum()
+    together = simple.union_all()
+    assert simple.area.sum() == pytest.approx(together.area)  # no overlap
+    assert together.area == pytest.approx(exact.union_all().area, rel=0.01)
+    assert together.geom_type == "Polygon" and not together.interiors  # no gap
+    assert exact.union_all().boundary.hausdorff_distance(together.boundary) < 40
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 300), (300, 1), (65, 63)])

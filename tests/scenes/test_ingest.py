@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pipelines.cli.ingest import app
 from pipelines.errors import BadData, SwathError
 from pipelines.files import sha256
 from pipelines.scenes.catalog import read_scene, read_scenes, verify
+from pipelines.scenes.staging import read_plan
 from tests.scenes.sources import item, params, write_band, write_catalog, write_scene_files
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +229,24 @@ def test_a_scene_out_of_reach_withholds_no_other_and_can_be_fetched_later_in_the
     result = project.swath("publish", "--run", "r1")
     assert (result["ids"], result["missing"]) == (["a", "b", "c"], 0)
     assert project.tree() == undisturbed[0].tree()
+
+
+def test_more_scenes_than_airflow_maps_tasks_make_larger_shards(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.scenes import search as module
+    from pipelines.scenes.candidate import Candidate
+
+    when = datetime(2024, 7, 1, tzinfo=UTC)
+    offered = [
+        Candidate(id=f"s{n:04d}", datetime=when, source="s", hrefs=("s",), fingerprint=str(n)) for n in range(2_500)
+    ]
+    monkeypatch.setattr(module, "search", lambda *_: (offered, []))
+    project = Project(tmp_path / "project", source)
+    found = project.swath("search", "--run", "r1")
+    assert found["new"] == 2_500 and found["shards"] <= 1_024
+    plan = read_plan(project.catalog, "r1")
+    assert [one.id for n in range(found["shards"]) for one in plan.of_shard(n)] == [one.id for one in offered]
 
 
 def test_a_corrected_scene_leaves_quarantine_and_a_changed_one_is_replaced(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from pipelines.errors import BadData
 from pipelines.workspace.git import git
 from pipelines.workspace.source import mirror, pin, resolve
+from pipelines.workspace.workspace import open_workspace
 from tests.workspace.conftest import Repository
 
 
@@ -77,3 +79,12 @@ def test_a_hostile_revision_is_never_an_option_or_a_path(repository: Repository,
     else:
         with pytest.raises(BadData):
             resolve(hostile)
+
+
+def test_tasks_that_come_to_a_machine_at_once_share_one_workspace(repository: Repository) -> None:
+    commit = repository.git("rev-parse", "HEAD")
+    with ThreadPoolExecutor(8) as pool:
+        folders = set(pool.map(lambda _: open_workspace("run", commit), range(8)))
+    (folder,) = folders
+    assert git("rev-parse", "HEAD", at=folder) == commit and not git("status", "--porcelain", at=folder)
+    assert [path.name for path in folder.parent.iterdir() if not path.name.startswith(".")] == ["run"]
