@@ -56,7 +56,8 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
         command=["ingest", "publish", "--run={run}"],
         revision=revision_of("search", PLAN),
         emits=assets.scenes,
-        trigger_rule="all_done_min_one_success",  # a source out of reach for one scene withholds no other
+        trigger_rule="all_done",  # a source out of reach for one scene withholds no other; and there may be no shard
     )
-    search >> publish
-    search >> fetch.expand(shard=shards) >> validate.expand(shard=shards) >> publish
+    fetched, validated = fetch.expand(shard=shards), validate.expand(shard=shards)
+    search >> fetched >> validated
+    [search, fetched, validated] >> publish  # itself after each: once one fetch has failed, `validate` waits for none

@@ -14,13 +14,14 @@ import yaml
 
 from pipelines.cli.result import emit
 from pipelines.config import load_params, merged_params, settings
-from pipelines.files import write_text
+from pipelines.errors import SwathError
+from pipelines.files import sha256, write_text
 
 app = typer.Typer()
 log = logging.getLogger(__name__)
 
-_STAGES = ("snapshot", "split", "chip", "validate", "statistics", "profile", "train", "evaluate")
-_DONE = "evaluated.yaml"  # the parameters that a fold was finished with
+_STAGES = ("split", "chip", "validate", "statistics", "profile", "train", "evaluate")
+_DONE = "evaluated.yaml"  # the manifest and the parameters that a fold was finished with
 
 
 @app.command()
@@ -34,19 +35,26 @@ def crossvalidate(
 
     base = Path("params.yaml")
     values = yaml.safe_load(merged_params(base, config) if config else base.read_text(encoding="utf-8"))
+    for section, name in ((values["labels"], "source"), (values["train"]["model"], "weights")):
+        if section.get(name) and Path(section[name]).exists():
+            section[name] = str(Path(section[name]).resolve())  # stages start in the fold's folder
     workspaces = [out.resolve() / f"fold-{fold}" for fold in range(folds)]
     for fold, workspace in enumerate(workspaces):
         values["split"] |= {"folds": folds, "fold": fold}
         text, done = yaml.safe_dump(values, sort_keys=False), workspace / _DONE
-        if done.exists() and done.read_text(encoding="utf-8") == text:
+        write_text(workspace / "params.yaml", text)
+        _swath("snapshot", workspace)
+        made_of = f"# {sha256(workspace / 'data' / 'manifest.json')}\n{text}"  # the scenes and labels too
+        if done.exists() and done.read_text(encoding="utf-8") == made_of:
             log.info("Fold %d of %d is there already.", fold + 1, folds)
             continue
         done.unlink(missing_ok=True)
-        write_text(workspace / "params.yaml", text)
         for stage in _STAGES:
             log.info("Fold %d of %d: %s", fold + 1, folds, stage)
             _swath(stage, workspace)
-        write_text(done, text)
+        write_text(done, made_of)
+    if len({sha256(workspace / "data" / "manifest.json") for workspace in workspaces}) > 1:
+        raise SwathError("Scenes or labels changed while the folds were made; run the same command again.")
     params = load_params(workspaces[0] / "params.yaml")
     emit(together(workspaces, [c.name for c in params.labels.classes], params.evaluate))
 

@@ -8,13 +8,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
 from pipelines.files import alone
+
+if TYPE_CHECKING:
+    from pipelines.local.services import Services
 
 app = typer.Typer()
 
@@ -31,7 +34,7 @@ def run_command(config: Overlay = None) -> None:
     from pipelines.local.chain import CHAIN, run_chain
     from pipelines.local.display import Display
     from pipelines.local.prepare import prepare
-    from pipelines.local.services import running, start, stop
+    from pipelines.local.services import recorded, start, stop
     from pipelines.local.summary import print_summary
 
     started = time.monotonic()
@@ -40,27 +43,35 @@ def run_command(config: Overlay = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     home = settings().home
     with alone(home / "run.lock", f"Another run is at work in {home}; wait for it, or set SWATH_HOME."):
-        joins = running() is not None
-        airflow = None
+        before, services, airflow = recorded(), None, None
         try:
             with Display(console) as display:
                 commit = prepare(_checkout(), config and config.resolve(), display.say)
                 services = start(_checkout(), display.say)
                 airflow = Airflow(services)
-                if not joins and (left := airflow.end_open_runs(list(CHAIN))):
+                if _is_ours(services, before) and (left := airflow.end_open_runs(list(CHAIN))):
                     display.say(f"Runs that had been cut off and are ended now: {left}")
                 done = run_chain(airflow, commit, display.watch)
             print_summary(console, done, services, time.monotonic() - started)
         except KeyboardInterrupt:
             console.print("Stopped by hand; services and tasks are being ended.")
-            if airflow and not joins:  # or the scheduler would take the runs up again when it is next started
+            if airflow and _is_ours(services, before):  # or they would be taken up again at the next start
                 with suppress(SwathError, HTTPError):
                     airflow.end_open_runs(list(CHAIN))
             sys.exit(130)
         finally:
-            now = running()
-            if not joins and not (now and now.stays):
+            if _is_ours(services, before):
                 stop()
+
+
+def _is_ours(services: Services | None, before: Services | None) -> bool:
+    """Whether this process started ``services`` and nobody has since asked that they stay."""
+    from pipelines.local.services import recorded
+
+    if services is None or (before is not None and before.instance == services.instance):
+        return False
+    now = recorded()
+    return now is None or not now.stays
 
 
 @app.command("up")
@@ -70,9 +81,10 @@ def up_command() -> None:
 
     from pipelines.local.airflow_api import Airflow
     from pipelines.local.chain import CHAIN
-    from pipelines.local.services import start, stop
+    from pipelines.local.services import recorded, start, stop
 
     console = Console(soft_wrap=True)
+    before = recorded()
     services = start(_checkout(), lambda text: console.print(text, style="dim"), stays=True)
     try:
         airflow = Airflow(services)
@@ -80,7 +92,8 @@ def up_command() -> None:
         for dag in CHAIN:
             airflow.unpause(dag)
     except BaseException:
-        stop()
+        if before is None or before.instance != services.instance:
+            stop()
         raise
     console.print(
         f"Airflow  {services.airflow}   user {services.user}, password {services.password}\n"

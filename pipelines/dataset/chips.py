@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +70,6 @@ def cut_chips(
                 shards.write(row, image, mask, labels)
                 means[row] = _means(image, mask == 0)
                 contents[row] = _content(image)
-        shards.close()
         index["content"] = contents
         for i, band in enumerate(bands):
             index[f"scale_{band}"] = [scenes[s].bands[i].scale for s in index["scene_id"]]
@@ -204,7 +201,7 @@ class _Shards:
 
     def __init__(self, folder: Path, chips: int, per_shard: int, header: ChipHeader) -> None:
         self._per_shard = per_shard
-        self._files: list[dict[str, tuple[FileIO, int]]] = []  # of each shard: the part's file, and where chips begin
+        self._files: list[dict[str, tuple[Path, int]]] = []  # of each shard: the part's file, and where chips begin
         size = header.size
         shapes: dict[str, tuple[tuple[int, ...], str]] = {"images": ((len(header.bands), size, size), header.dtype)}
         shapes |= {"labels": ((size, size), "uint8"), "masks": ((size, size), "uint8")}
@@ -214,21 +211,16 @@ class _Shards:
             for part, (shape, dtype) in shapes.items():
                 file = folder / shard_file(shard, part)
                 whole = np.lib.format.open_memmap(file, mode="w+", dtype=np.dtype(dtype), shape=(n, *shape))
-                parts[part] = (file.open("r+b", buffering=0), whole.offset)
+                parts[part] = (file, whole.offset)
             self._files.append(parts)
 
     def write(self, row: int, image: NDArray[Any], mask: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
         shard, position = divmod(row, self._per_shard)
         for part, array in (("images", image), ("labels", labels), ("masks", mask)):
-            stream, begin = self._files[shard][part]
-            # writing to a mapped array would have every page of the file read before it is overwritten
-            os.pwrite(stream.fileno(), np.ascontiguousarray(array).data, begin + position * array.nbytes)
-
-    def close(self) -> None:
-        for parts in self._files:
-            for stream, _ in parts.values():
-                stream.close()
-        self._files = []
+            file, begin = self._files[shard][part]
+            with file.open("r+b") as stream:  # a mapped array would have each page read before it is overwritten
+                stream.seek(begin + position * array.nbytes)
+                stream.write(np.ascontiguousarray(array).data)
 
 
 def _means(image: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -90,7 +90,7 @@ def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path
         place = Path(params.labels.source)
         if params.labels.source == FOLDERS:
             place = Path(scratch) / "classes.csv"
-            write_folder_classes(scenes, place)
+            write_folder_classes(scenes, params.labels, place)
         return _take(scenes, catalog, params, place, data)
 
 

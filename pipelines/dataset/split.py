@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import antimeridian
 import geopandas as gpd
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 from pyproj import Geod
+from shapely.geometry import shape
 
 from pipelines.config.params import Chips, Params
 from pipelines.dataset.blocks import SPLITS, BlockGrid, ways
@@ -123,7 +125,11 @@ def _block_table(
         ground = shapely.intersection(grid.polygons()[cell], grid.region.footprint)
         row: dict[str, Any] = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
         row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
-        rows.append(row | {"geometry": _in_degrees(ground, grid)})
+        outline = _in_degrees(ground, grid)
+        west, _, east, _ = outline.bounds
+        if east - west > 180:  # over the antimeridian; left as it is it would be a band around the Earth
+            outline = shape(antimeridian.fix_shape(outline))
+        rows.append(row | {"geometry": outline})
     columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]
     return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=DEGREES)
 

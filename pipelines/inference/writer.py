@@ -45,7 +45,8 @@ class MapWriter:
         self._work, self._grid, self._layers, self._key = work, grid, layers, key
         journal = work / "journal.json"
         self.rows = 0  # finished, from the top
-        if journal.exists() and (former := read_json(journal))["key"] == key:
+        whole = all((work / layer.file).exists() for layer in layers)  # or a kill came while it was being removed
+        if whole and journal.exists() and (former := read_json(journal))["key"] == key:
             self.rows = int(former["rows"])
         else:
             self.restart()

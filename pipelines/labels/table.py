@@ -54,12 +54,14 @@ class TableLabels:
         return [self._file]
 
 
-def write_folder_classes(scenes: Iterable[Scene], file: Path) -> None:
-    """Write the table that the names of the scenes' folders make."""
+def write_folder_classes(scenes: Iterable[Scene], labels: Labels, file: Path) -> None:
+    """Write the table that the names of the scenes' folders make; scenes of other folders have no label."""
+    known = {name for c in labels.classes for name in (c.name, str(c.value))}
+    found = sorted((scene.id, PurePosixPath(scene.source).parent.name) for scene in scenes)
     with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(_COLUMNS)
-        table.writerows(sorted((scene.id, PurePosixPath(scene.source).parent.name) for scene in scenes))
+        table.writerows(row for row in found if row[1] in known and fnmatchcase(row[0], labels.match or "*"))
 
 
 def _rows(file: Path) -> list[tuple[str, str]]:
@@ -67,4 +69,7 @@ def _rows(file: Path) -> list[tuple[str, str]]:
         table = csv.DictReader(stream)
         if not set(_COLUMNS) <= set(table.fieldnames or ()):
             raise BadData(f"{file} has the columns {table.fieldnames}; a table of labels has {', '.join(_COLUMNS)}.")
-        return [(row["scene"].strip(), row["class"].strip()) for row in table]
+        rows = [(row["scene"], row["class"]) for row in table]
+    if None in {value for row in rows for value in row}:
+        raise BadData(f"{file} has a row that is cut short; each needs a scene and a class.")
+    return [(scene.strip(), name.strip()) for scene, name in rows]

@@ -57,10 +57,15 @@ class Airflow:
         path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances?limit=1000"
         return list(self._call("GET", path)["task_instances"])
 
-    def cause(self, dag: str, run: str) -> set[str]:
-        """The runs whose asset events started a run."""
-        path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/upstreamAssetEvents"
-        return {event["source_run_id"] for event in self._call("GET", path)["asset_events"]}
+    def cause(self, dag: str, run: str) -> set[str] | None:
+        """The runs whose asset events started a run; ``None`` where Airflow cannot tell yet.
+
+        Airflow 3.3.2 fails to tell as long as one of the runs that the same events started is queued.
+        """
+        answer = self._client.get(f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/upstreamAssetEvents")
+        if answer.status_code != 200:
+            return None
+        return {event["source_run_id"] for event in answer.json()["asset_events"]}
 
     def end_open_runs(self, dags: list[str]) -> int:
         """Fail the runs that are queued or at work; returns how many there were."""

@@ -55,19 +55,21 @@ def start(checkout: Path, tell: Callable[[str], None], stays: bool = False) -> S
         return _started(checkout, tell, stays)
 
 
+def recorded() -> Services | None:
+    """The embedded system that was started for this ``SWATH_HOME`` and not stopped, whether it still lives or not."""
+    return Services.model_validate(read_json(_record())) if _record().exists() else None
+
+
 def running() -> Services | None:
     """The embedded system that answers on this machine for this ``SWATH_HOME``; ``None`` if there is none."""
-    if not _record().exists():
-        return None
-    services = Services.model_validate(read_json(_record()))
-    return services if _answers(f"{services.airflow}/api/v2/monitor/health") else None
+    services = recorded()
+    return services if services and _answers(f"{services.airflow}/api/v2/monitor/health") else None
 
 
 def stop() -> int:
     """Stop every process of the embedded system of this ``SWATH_HOME``; returns how many there were."""
-    if not _record().exists():
+    if (services := recorded()) is None:
         return 0
-    services = Services.model_validate(read_json(_record()))
     ours = _processes(services)
     for send in (signal.SIGTERM, signal.SIGKILL):
         for process in _processes(services):

@@ -93,9 +93,9 @@ def promote(
     # Tags come before the alias: killed in between, the next attempt still knows the former champion.
     tags = {PROMOTED: now(), FORMER: former or "", MOVED_BY: run or ""} | ({APPROVER: approver} if approver else {})
     tag(client, challenger, tags | ({REASONS: reason} if override else {}))
-    client.set_registered_model_alias(name, CHAMPION, number)
     if WITHDRAWN in challenger.tags:
         client.delete_model_version_tag(name, number, WITHDRAWN)
+    client.set_registered_model_alias(name, CHAMPION, number)
     return Promotion(champion=number, former=former, changed=True, reason=reason)
 
 
@@ -133,6 +133,8 @@ def _obstacle(challenger: ModelVersion, champion: str | None) -> str | None:
     number, verdict = challenger.version, challenger.tags.get(DECISION)
     if verdict is None:
         return f"Version {number} has not been judged; run `swath model gate` first."
+    if why := challenger.tags.get(WITHDRAWN):
+        return f"Version {number} was taken out of charge: {why}"
     if verdict != "promote":
         return f"Version {number} was refused: {challenger.tags.get(REASONS, 'no reason is on record')}"
     if challenger.tags.get(AGAINST, "") != (champion or ""):

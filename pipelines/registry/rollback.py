@@ -44,9 +44,9 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
         aliases.tag(client, current, {aliases.WITHDRAWN: f"{reason} ({when})"})
         restored = {aliases.RESTORED: when, aliases.RESTORED_WHY: reason, aliases.FORMER: str(current.version)}
         aliases.tag(client, version, restored | {aliases.MOVED_BY: run or ""})
-        client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
         if aliases.WITHDRAWN in version.tags:
             client.delete_model_version_tag(name, str(version.version), aliases.WITHDRAWN)
+        client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
         log.info("Version %s is champion again instead of %s: %s", version.version, current.version, reason)
         return Promotion(champion=str(version.version), former=str(current.version), changed=True, reason=reason)
 

@@ -78,7 +78,7 @@ def _files(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[An
     for path in sorted(path for folder in folders for path in folder.rglob("*")):
         if path.suffix.lower() in endings and path.is_file():
             status = path.stat()
-            yield str(path.resolve()), [status.st_size, status.st_mtime_ns]
+            yield str(path.absolute()), [status.st_size, status.st_mtime_ns]
 
 
 def _objects(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:

@@ -22,7 +22,7 @@ ADD_OFFSET = -1000
 DARK = 2.0  # percentile of a band's valid DN that counts as its dark end; a few dead or over-corrected pixels lie below
 PROOF = 800  # a dark end below it would be a reflectance under -0.02, so the pixels cannot hold the offset
 SUSPECT = (1000, 1500)  # the dark bands start here if the offset is still in: reflectance 0 to 0.05
-DARK_BANDS = 2  # that many; over desert only the blue band is as dark as this of its own
+DARK_BANDS = 2  # that many of three or more; over desert only the blue band is as dark as this of its own
 
 
 def settle(
@@ -73,7 +73,7 @@ def _sentinel2(
     ends = ", ".join(f"{n} {d:.0f}" for n, d in zip(names, dark, strict=True))
     without = [n for n, d in zip(names, dark, strict=True) if d < PROOF]
     dim = sum(SUSPECT[0] <= d < SUSPECT[1] for d in dark)
-    suspect = SUSPECT[0] <= min(dark) and dim >= min(DARK_BANDS, len(dark))
+    suspect = SUSPECT[0] <= min(dark) and dim >= (DARK_BANDS if len(dark) > DARK_BANDS else 1)
     offsets = set(claims.values())
     if offsets == {ADD_OFFSET} and not without:
         return ADD_OFFSET, f"Offset {ADD_OFFSET}: {text}; the pixels agree (dark ends: {ends})."

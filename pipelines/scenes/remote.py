@@ -19,7 +19,7 @@ from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import public
 
 _NETWORK = re.compile(
-    r"CURL|HTTP (?:error|response) code ?: ?(?:0|401|403|408|429|5\d\d)|timed? ?out|resolve host|connect"
+    r"\bCURL\b|HTTP (?:error|response) code ?: ?(?:0|401|403|408|429|5\d\d)|timed? ?out|resolve host|connect"
     r"|InvalidCredentials|AccessDenied|SlowDown",
     re.IGNORECASE,
 )

@@ -21,7 +21,7 @@ def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Cand
 
     The fingerprint of each changes when its files, its metadata or the parameters that shape its pixels do.
     """
-    shaping = [area, scenes.model_dump(include={"assets", "bands", "nodata", "radiometry", "cloud_mask"})]
+    shaping = [area, scenes.model_dump(include={"assets", "bands", "nodata", "radiometry", "cloud_mask", "unplaced"})]
     taken: dict[str, Candidate] = {}
     refused: list[Refused] = []
     for found in _offered(scenes, area, dates):

@@ -74,7 +74,9 @@ def build(model: Model, bands: int, classes: int) -> nn.Module:
 def encoder(network: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters of the part that pretrained weights are for, by name: all but decoder, head and skips of pixels."""
     if isinstance(network, Whole):
-        head = {id(parameter) for parameter in cast(Any, network.classifier).get_classifier().parameters()}
+        heads = cast(Any, network.classifier).get_classifier()  # several where one was distilled
+        heads = heads if isinstance(heads, tuple) else (heads,)
+        head = {id(parameter) for layer in heads for parameter in layer.parameters()}
         return {name: parameter for name, parameter in network.named_parameters() if id(parameter) not in head}
     own = tuple(f"{stem}{part}." for stem in ("", "coarse.") for part in ENCODERS)
     return {name: parameter for name, parameter in network.named_parameters() if name.startswith(own)}
@@ -86,6 +88,12 @@ def first_conv(network: nn.Module) -> tuple[str, nn.Conv2d]:
         if isinstance(module, nn.Conv2d):
             return name, module
     raise BadData(f"{type(network).__name__} has no convolution that sees the bands; choose another model.")
+
+
+def convolutions_of_bands(network: nn.Module) -> list[str]:
+    """Names of all convolutions that see the bands."""
+    fine = ["fine.0.0"] if isinstance(network, Detailed) else []
+    return [first_conv(network)[0], *fine]
 
 
 def _convolution(given: int, made: int) -> nn.Module:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torchgeo.models import get_weight
 
 from pipelines.errors import BadData, SwathError
-from pipelines.training.network import ENCODERS, first_conv
+from pipelines.training.network import ENCODERS, convolutions_of_bands
 
 _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
@@ -66,13 +66,13 @@ def _fitting(
     target: nn.Module, state: dict[str, Tensor], prefix: str, bands: Sequence[str], weights_bands: Sequence[str]
 ) -> tuple[float, nn.Module, dict[str, Tensor]]:
     wanted = {name: tensor for name, tensor in target.state_dict().items() if tensor.ndim}  # counters aside
-    stem = f"{first_conv(target)[0]}.weight"
+    stems = {f"{name}.weight" for name in convolutions_of_bands(target)}
     found = {}
     for name, tensor in wanted.items():
         given = state.get(prefix + name)
         if given is None:
             continue
-        if name == stem and given.ndim == 4:
+        if name in stems and given.ndim == 4:
             given = _to_bands(given, tensor.shape[1], bands, weights_bands)
         if given.shape == tensor.shape:
             found[name] = given

@@ -42,13 +42,21 @@ def test_every_pixel_of_a_scene_has_its_class_and_other_scenes_none(tmp_path: Pa
 
 
 def test_folders_name_the_classes(tmp_path: Path, scenes: list) -> None:
-    write_folder_classes(scenes, tmp_path / "labels" / "classes.csv")
-    assert (tmp_path / "labels" / "classes.csv").read_text() == "scene,class\na,x\nb,y\nc,z\n"
+    names = [c.name for c in params(tmp_path).labels.classes]
+    places = (f"/pictures/{names[2]}/a.jpg", f"/pictures/{names[0]}/b.jpg", "/pictures/incoming/c.jpg")
+    found = [scene.model_copy(update={"source": place}) for scene, place in zip(scenes, places, strict=True)]
+    write_folder_classes(found, params(tmp_path).labels, tmp_path / "labels" / "classes.csv")
+    # a picture that only waits to be mapped leaves the dataset's bytes alone
+    assert (tmp_path / "labels" / "classes.csv").read_text() == f"scene,class\na,{names[2]}\nb,{names[0]}\n"
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("scene,class\na,1\na,2\n", "two classes"), ("id,label\na,1\n", "has the columns")],
+    [
+        ("scene,class\na,1\na,2\n", "two classes"),
+        ("id,label\na,1\n", "has the columns"),
+        ("scene,class\na,1\nb\n", "cut short"),
+    ],
 )
 def test_a_table_that_contradicts_itself_or_lacks_a_column_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "classes.csv").write_text(text)

@@ -33,12 +33,12 @@ ZERO = Quantity(scale=0.0001, offset=0.0)
         # bright desert: too bright to confirm, and nothing speaks against the metadata
         ({"baseline": "03.01"}, (1800.0, 2500.0), 0.0),
         # paler desert: blue alone is as dark as dark ground with the offset would be
-        ({"baseline": "05.09", "offset_applied": True}, (1250.0, 1750.0), 0.0),
+        ({"baseline": "05.09", "offset_applied": True}, (1250.0, 1750.0, 2400.0), 0.0),
     ],
 )
-def test_offset_by_metadata(facts: dict, dark: tuple[float, float], offset: float) -> None:
-    bands, sentence = settle(SENTINEL2, ["B02", "B03"], dark, **facts)
-    assert [(b.scale, b.offset) for b in bands] == [(0.0001, offset)] * 2
+def test_offset_by_metadata(facts: dict, dark: tuple[float, ...], offset: float) -> None:
+    bands, sentence = settle(SENTINEL2, ["B02", "B03", "B04"][: len(dark)], dark, **facts)
+    assert [(b.scale, b.offset) for b in bands] == [(0.0001, offset)] * len(dark)
     assert f"{dark[0]:.0f}" in sentence
 
 
@@ -52,6 +52,7 @@ def test_offset_by_metadata(facts: dict, dark: tuple[float, float], offset: floa
         ({"baseline": "05.09"}, (1150.0, 210.0)),  # taken out of one band only
         ({"quantities": [MINUS, ZERO]}, WITH),
         ({"baseline": "05.09", "offset_applied": True, "quantities": [MINUS, MINUS]}, WITH),
+        ({"baseline": "05.09", "offset_applied": True}, (1060.0, 2600.0)),  # of two bands the darker one must do
     ],
 )
 def test_mixed_state_is_refused(facts: dict, dark: tuple[float, float]) -> None:
