@@ -84,7 +84,7 @@ def mosaic(
     maps: Annotated[list[Path], typer.Argument(help="Folders of maps with probabilities, all by one model.")],
     out: Annotated[Path, typer.Option(help="Folder of the mosaic.")],
     crs: Annotated[str | None, typer.Option(help="Such as EPSG:32633; default: that of most of the maps.")] = None,
-    resolution: Annotated[float | None, typer.Option(help="In units of the CRS; default: the maps'.")] = None,
+    resolution: Annotated[float | None, typer.Option(min=1e-9, help="In units of the CRS; default: the maps'.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
     simplify: Annotated[float, typer.Option(min=0, help="Pixels by which outlines of polygons may move.")] = 0.0,
 ) -> None:
@@ -137,7 +137,9 @@ def plan(run: Run) -> None:
         return
     scenes = read_scenes(here.catalog / params.project)
     model = f"models:/{params.project}/{version}"
-    made = write_plan(here.predictions / params.project, run, version, model, scenes, params.predict.shard)
+    asked = params.predict
+    predictions = here.predictions / params.project
+    made = write_plan(predictions, run, version, model, scenes, asked.shard, asked.also, asked.simplify)
     emit({"version": version, "todo": made.todo, "shards": len(made.shards)})
 
 

@@ -7,13 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pystac
+import rasterio
 from pyproj import Geod
+from rasterio.windows import Window
 from shapely.geometry import shape
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
-from pipelines.config.params import LabelClass
+from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.layers import CLASSES, NODATA, Layer
@@ -30,6 +33,7 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 ]
+_STRIP = 64  # rows
 _COG = pystac.MediaType.COG
 
 
@@ -40,6 +44,7 @@ def write_item(
     layers: Sequence[Layer],
     class_pixels: dict[str, int],
     seams: SeamScore,
+    simplify: float = 0.0,
 ) -> None:
     """Write ``item.json`` over the map in ``folder``."""
     # A file that does not say when it was taken is dated by its last change, and the item says so.
@@ -52,6 +57,7 @@ def write_item(
         "swath:dated": raster.when is not None,
         "swath:class_pixels": class_pixels,
         "swath:seams": seams.model_dump(),
+        "swath:simplified": simplify,
     }
     item.properties |= made_by(bundle)
     item.add_link(pystac.Link("derived_from", raster.source, title=f"Image {raster.id}"))
@@ -105,27 +111,39 @@ def legend(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
     ] + [{"value": NODATA, "name": "nodata", "description": "No data, cloud or shadow", "nodata": True}]
 
 
-def mapped_from(folder: Path) -> tuple[str, str | None] | None:
-    """Checksums of the image and mask that the maps in ``folder`` were made from; ``None`` where there are none."""
+def is_map_of(folder: Path, image: str, mask: str | None, also: Sequence[Also] = (), simplify: float = 0.0) -> bool:
+    """Whether ``folder`` holds a map of these bytes, by their checksums, with all that ``also`` asks for."""
     if not (path := folder / ITEM).exists():
-        return None
-    properties = read_json(path)["properties"]
-    return properties["swath:source_sha256"], properties["swath:mask_sha256"]
+        return False
+    item = read_json(path)
+    properties = item["properties"]
+    if (properties["swath:source_sha256"], properties["swath:mask_sha256"]) != (image, mask):
+        return False
+    return set(also) <= set(item["assets"]) and ("polygons" not in also or properties["swath:simplified"] == simplify)
 
 
 def hectares(folder: Path, model: str) -> dict[str, float]:
     """Area of each class on the map in ``folder``, on the ground. Raises ``BadData`` if another model made it.
 
-    The mean pixel of the footprint, on the WGS 84 ellipsoid, stands for each of them.
+    A pixel counts as the mean one of its strip of rows, on the WGS 84 ellipsoid: in degrees and on a Mercator map they
+    shrink towards the poles.
     """
     if not (folder / ITEM).is_file():
         raise BadData(f"{folder} is no map: it has no {ITEM}.")
     item = pystac.Item.from_dict(read_json(folder / ITEM))
     if item.properties["swath:model_sha256"] != model:
         raise BadData(f"{folder} was made by {item.properties['swath:model']}, another model than the one named.")
-    rows, columns = item.properties["proj:shape"]
-    ground = abs(Geod(ellps="WGS84").geometry_area_perimeter(shape(item.geometry))[0]) / 10_000
-    return {name: pixels * ground / (rows * columns) for name, pixels in item.properties["swath:class_pixels"].items()}
+    shown = item.assets["classes"].extra_fields["classification:classes"]
+    names = [one["name"] for one in sorted(shown, key=lambda one: one["value"]) if not one.get("nodata")]
+    found = np.zeros(len(names))
+    with rasterio.open(folder / CLASSES) as source:
+        for top in range(0, source.height, _STRIP):
+            strip = Window(0, top, source.width, min(_STRIP, source.height - top))
+            outline, _ = footprint(source.crs, source.window_transform(strip), strip.width, strip.height, item.id)
+            ground = abs(Geod(ellps="WGS84").geometry_area_perimeter(shape(outline))[0]) / 10_000
+            pixels = np.bincount(source.read(1, window=strip).ravel(), minlength=256)[: len(names)]
+            found += pixels * ground / (strip.width * strip.height)
+    return dict(zip(names, found.tolist(), strict=True))
 
 
 def _asset(path: Path, title: str, media_type: str, fields: dict[str, Any]) -> pystac.Asset:

@@ -32,12 +32,13 @@ from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
 from pipelines.inference.item import ITEM, map_item
-from pipelines.inference.layers import CLASSES, NODATA, PROBABILITIES, STEP, layers
+from pipelines.inference.layers import CLASSES, NODATA, PROBABILITIES, STEP, Layer, layers
 from pipelines.inference.polygons import write_polygons
-from pipelines.inference.writer import MapWriter
+from pipelines.inference.writer import MapWriter, alone_at
 from pipelines.progress import report
 
 _MEMORY = 500_000_000  # bytes of one band of rows
+_EACH = 24  # bytes that a pixel takes for each class: sum, one map's values, and copies of those that have data
 _SHARED = ("swath:project", "swath:model", "swath:model_version", "swath:model_sha256", "swath:dataset", "swath:commit")
 
 
@@ -80,11 +81,25 @@ def mosaic(
     classes = _classes(maps, items)
     grid = _grid(maps, crs, resolution)
     shown = layers(classes, also)
+    with alone_at(target):
+        return _made(maps, items, target, grid, classes, shown, also, simplify)
+
+
+def _made(
+    maps: Sequence[Path],
+    items: Sequence[pystac.Item],
+    target: Path,
+    grid: MosaicGrid,
+    classes: Sequence[LabelClass],
+    shown: Sequence[Layer],
+    also: Sequence[Also],
+    simplify: float,
+) -> Mosaicked:
     work = target.parent / f".{target.name}.work"
     key = [[item.assets["probabilities"].extra_fields["file:checksum"] for item in items], grid.crs, list(grid.affine)]
     digest = hashlib.sha256(json.dumps([key, grid.width, grid.height, [one.file for one in shown]]).encode())
     writer = MapWriter(work, grid, shown, digest.hexdigest())
-    rows = max(1, min(grid.height, _MEMORY // (8 * grid.width * len(classes))))
+    rows = max(1, min(grid.height, _MEMORY // (_EACH * grid.width * len(classes))))
     with ExitStack() as opened:
         sources = [opened.enter_context(rasterio.open(folder / PROBABILITIES)) for folder in maps]
         warped = [opened.enter_context(_on(grid, source)) for source in sources]
@@ -147,11 +162,13 @@ def _grid(maps: Sequence[Path], crs: str | None, resolution: float | None) -> Mo
     own = [transform for c, transform, _ in sources if c == chosen]
     if resolution is None and not own:
         raise BadData(f"No map is in {chosen}, so its pixel size is not known; give --resolution in its units.")
-    side = resolution or own[0].a
-    like = next((t for t in own if t.a == side and t.e == -side and t.b == t.d == 0), Affine(side, 0, 0, 0, -side, 0))
+    size = (resolution, -resolution) if resolution else Counter((t.a, t.e) for t in own).most_common(1)[0][0]
+    like = next((t for t in own if (t.a, t.e) == size), Affine(size[0], 0, 0, 0, size[1], 0))
     boxes = [transform_bounds(c, chosen, *bounds, densify_pts=21) for c, _, bounds in sources]
     if not np.isfinite(boxes).all():
         raise BadData(f"Not all maps have a place in {chosen}; choose a CRS that covers them all.")
+    if chosen.is_geographic and any(box[0] > box[2] for box in boxes):
+        raise BadData("A mosaic in degrees cannot span the antimeridian; give a projected CRS of the place with --crs.")
     sides = np.array(boxes)
     (west, south), (east, north) = sides[:, :2].min(axis=0), sides[:, 2:].max(axis=0)
     column, row = ~like @ (west, north)

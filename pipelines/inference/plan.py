@@ -15,7 +15,7 @@ from pipelines.bundle.store import Bundle
 from pipelines.config.params import MOST_SHARDS, Also
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
-from pipelines.inference.item import ITEM, mapped_from
+from pipelines.inference.item import ITEM, is_map_of
 from pipelines.inference.predict import Recorder, Tiling, predict
 from pipelines.inference.raster import of_scene
 from pipelines.inference.runtime import Runtime
@@ -73,14 +73,24 @@ def staging(predictions: Path, run: str) -> Path:
     return predictions / "staging" / safe
 
 
-def pending(scenes: Sequence[Scene], folder: Path) -> list[str]:
-    """Ids of scenes without a map in ``folder`` of the same image and mask, and not known to fail with these."""
-    return [scene.id for scene in scenes if not _settled(scene, folder)]
+def pending(scenes: Sequence[Scene], folder: Path, also: Sequence[Also] = (), simplify: float = 0.0) -> list[str]:
+    """Ids of scenes without a map in ``folder`` of the same image and mask that has all that ``also`` asks for, and not
+    known to fail with these."""
+    return [scene.id for scene in scenes if not _settled(scene, folder, also, simplify)]
 
 
-def write_plan(predictions: Path, run: str, version: int, model: str, scenes: Sequence[Scene], shard: int) -> Plan:
+def write_plan(
+    predictions: Path,
+    run: str,
+    version: int,
+    model: str,
+    scenes: Sequence[Scene],
+    shard: int,
+    also: Sequence[Also] = (),
+    simplify: float = 0.0,
+) -> Plan:
     """Plan the ``pending`` scenes in shards of ``shard``, or larger ones where these would be too many."""
-    todo = pending(scenes, version_folder(predictions, version))
+    todo = pending(scenes, version_folder(predictions, version), also, simplify)
     shard = max(shard, -(-len(todo) // MOST_SHARDS))
     shards = tuple(tuple(todo[i : i + shard]) for i in range(0, len(todo), shard))
     plan = Plan(version=version, model=model, shards=shards)
@@ -121,7 +131,7 @@ def map_shard(
     mapped, failed = [], []
     megapixels = 0.0
     for scene in scenes:
-        if mapped_from(folder / scene.id) != (scene.image_sha256, scene.mask_sha256):
+        if not is_map_of(folder / scene.id, scene.image_sha256, scene.mask_sha256, also, simplify):
             lasting = False  # whether the same bytes fail in the same way for ever
             try:
                 verify(scene, catalog)
@@ -187,9 +197,9 @@ def write_catalog(predictions: Path, project: str) -> int:
     return total
 
 
-def _settled(scene: Scene, folder: Path) -> bool:
+def _settled(scene: Scene, folder: Path, also: Sequence[Also], simplify: float) -> bool:
     now = (scene.image_sha256, scene.mask_sha256)
-    if mapped_from(folder / scene.id) == now:
+    if is_map_of(folder / scene.id, *now, also, simplify):
         return True
     note = folder / FAILED / f"{scene.id}.json"
     if not note.exists():

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import logging
-import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +18,6 @@ from numpy.typing import NDArray
 
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also
-from pipelines.errors import SwathError
 from pipelines.files import replacing
 from pipelines.inference.item import write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
@@ -32,7 +28,7 @@ from pipelines.inference.runtime import Runtime
 from pipelines.inference.seams import seam_score
 from pipelines.inference.stitch import Observer, RowBand, stitched
 from pipelines.inference.windows import Axis
-from pipelines.inference.writer import MapWriter
+from pipelines.inference.writer import MapWriter, alone_at
 from pipelines.progress import report
 
 PROFILE = "profile.bin"
@@ -88,7 +84,7 @@ def predict(
     began = time.monotonic()
     contract = bundle.contract
     work = target.parent / f".{target.name}.work"
-    with _alone(target), raster.open() as source:
+    with alone_at(target), raster.open() as source:
         allowance = share(
             tiling.max_memory,
             runtime,
@@ -125,7 +121,8 @@ def predict(
                 if recorder:
                     recorder.write(draft / PROFILE)
                 axes = (Axis(side, tiling.window, tiling.overlap) for side in (raster.height, raster.width))
-                write_item(draft, raster, bundle, shown, class_pixels, seam_score(writer.classes, *axes))
+                seams = seam_score(writer.classes, *axes)
+                write_item(draft, raster, bundle, shown, class_pixels, seams, simplify)
         shutil.rmtree(work)
     mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
     log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
@@ -163,19 +160,3 @@ def _key(raster: Raster, bundle: Bundle, runtime: Runtime, tiling: Tiling, batch
     facts += [bundle.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
     facts += [layer.file for layer in shown]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = target.parent / f".{target.name}.lock"
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = os.fstat(stream.fileno()).st_ino == lock.stat().st_ino  # or its former holder has removed it
-        except (BlockingIOError, FileNotFoundError):
-            held = False
-        if not held:
-            raise SwathError(f"Another process is predicting into {target}; wait for it, then try again.")
-        yield
-        lock.unlink()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree import ElementTree
@@ -107,6 +109,23 @@ class MapWriter:
     def _note(self, rows: int) -> None:
         write_json(self._work / "journal.json", {"key": self._key, "rows": rows})
         self.rows = rows
+
+
+@contextmanager
+def alone_at(target: Path) -> Iterator[None]:
+    """Keep other processes from making a map in ``target`` meanwhile. Raises ``SwathError`` if one does."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    lock = target.parent / f".{target.name}.lock"
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.fstat(stream.fileno()).st_ino == lock.stat().st_ino  # or its former holder has removed it
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        if not held:
+            raise SwathError(f"Another process is making a map in {target}; wait for it, then try again.")
+        yield
+        lock.unlink()
 
 
 def _to_cog(source: Path, target: Path, overviews: str, **options: Any) -> None:

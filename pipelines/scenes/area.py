@@ -1,18 +1,15 @@
-"""The area asked for, in degrees and as a window of a raster. West greater than east spans the antimeridian."""
+"""The area asked for, in degrees. West greater than east spans the antimeridian."""
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import antimeridian
 import shapely
-from rasterio.warp import transform_bounds
-from rasterio.windows import Window, from_bounds
 from shapely.errors import GEOSException
-from shapely.geometry import box, shape
+from shapely.geometry import MultiPolygon, box, shape
 from shapely.geometry.base import BaseGeometry
 
 from pipelines.errors import BadData
@@ -25,8 +22,7 @@ def bounds_of(area: Bounds | Path | None) -> Bounds | None:
     if area is None:
         return None
     if isinstance(area, Path):
-        west, south, east, north = antimeridian.bbox(_geojson(area))
-        return _checked((west, south, east, north), str(area))
+        return _checked(_drawn(area), str(area))
     return _checked(area, "the area")
 
 
@@ -39,31 +35,32 @@ def parse(text: str) -> Bounds:
     return _checked((west, south, east, north), "the area")
 
 
+def parts(area: Bounds) -> list[Bounds]:
+    """``area`` as boxes none of which spans the antimeridian."""
+    west, south, east, north = area
+    return [area] if west < east else [(west, south, 180.0, north), (-180.0, south, east, north)]
+
+
 def intersects(area: Bounds | None, geometry: dict[str, Any] | None) -> bool:
     """Whether a footprint in degrees meets ``area``; an unknown footprint or no area counts as meeting it."""
     if area is None or geometry is None:
         return True
     try:
-        west, south, east, north = area
-        boxes = [box(*area)] if west < east else [box(west, south, 180, north), box(-180, south, east, north)]
-        return any(part.intersects(shape(geometry)) for part in boxes)
+        return any(box(*part).intersects(shape(geometry)) for part in parts(area))
     except (GEOSException, ValueError, TypeError, KeyError, AttributeError):
         return True  # a broken footprint is no reason to pass over the pixels; they have their own
 
 
-def window_of(area: Bounds | None, dataset: Any, href: str) -> Window:
-    """The whole pixels of an open raster that meet ``area``. Raises ``BadData`` if there are none."""
-    whole = Window(0, 0, dataset.width, dataset.height)
-    if area is None:
-        return whole
-    bounds = transform_bounds("EPSG:4326", dataset.crs, *area, densify_pts=21)
-    wanted = from_bounds(*bounds, transform=dataset.transform)
-    first_row, first_column = max(0, math.floor(wanted.row_off)), max(0, math.floor(wanted.col_off))
-    last_row = min(dataset.height, math.ceil(wanted.row_off + wanted.height))
-    last_column = min(dataset.width, math.ceil(wanted.col_off + wanted.width))
-    if first_row >= last_row or first_column >= last_column:
-        raise BadData(f"{href} has no pixels in the area {area}; its footprint in the catalog is wrong.")
-    return Window(first_column, first_row, last_column - first_column, last_row - first_row)
+def _drawn(path: Path) -> Bounds:
+    """The bounds of all shapes of a GeoJSON file. Raises ``BadData`` if there is none."""
+    geometry = _geojson(path)
+    west, south, east, north = map(float, geometry.bounds)
+    if west < -180 or east > 180:  # drawn on beyond the antimeridian, as 170 to 190
+        return (west + 180) % 360 - 180, south, (east + 180) % 360 - 180, north
+    pieces = [one for many in shapely.get_parts(geometry) for one in shapely.get_parts(many)]
+    if all(piece.geom_type == "Polygon" for piece in pieces):  # or cut in two there
+        west, south, east, north = antimeridian.bbox(MultiPolygon(pieces))
+    return west, south, east, north
 
 
 def _geojson(path: Path) -> BaseGeometry:

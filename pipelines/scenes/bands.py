@@ -18,11 +18,12 @@ from rasterio.windows import Window
 
 from pipelines.config.params import CloudMask, Scenes
 from pipelines.errors import BadData
-from pipelines.scenes.area import Bounds, window_of
+from pipelines.scenes.area import Bounds
 from pipelines.scenes.candidate import Candidate, Quantity
 from pipelines.scenes.remote import explained, opened
 from pipelines.scenes.scene import MaskBit, without_data
 from pipelines.scenes.unplaced import place_for
+from pipelines.scenes.window import window_of
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
 _MAX_PIXELS = 10**10

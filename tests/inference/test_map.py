@@ -99,6 +99,20 @@ def test_more_scenes_than_airflow_maps_tasks_make_larger_shards(tmp_path):
     assert [id for shard in plan.shards for id in shard] == [s.id for s in scenes]
 
 
+def test_what_is_asked_for_later_is_made_for_scenes_that_are_mapped_already(tmp_path, bundle):
+    scenes = [scene(tmp_path, "a")]
+    mapped(tmp_path, "first", scenes, bundle)
+    folder = tmp_path / "maps"
+    asked = {"also": ["probabilities", "polygons"], "simplify": 1.0}
+    plan = write_plan(folder, "second", 3, "models:/sample/3", scenes, 1, **asked)
+    assert plan.todo == 1
+    map_shard(folder, "second", 0, scenes, tmp_path, bundle, MEMORY, **asked)
+    assert (folder / "v3" / "a" / "probabilities.tif").exists()
+    assert write_plan(folder, "third", 3, "models:/sample/3", scenes, 1, **asked).todo == 0
+    assert write_plan(folder, "fourth", 3, "models:/sample/3", scenes, 1).todo == 0, "more than asked for will do"
+    assert write_plan(folder, "fifth", 3, "models:/sample/3", scenes, 1, **asked | {"simplify": 2.0}).todo == 1
+
+
 def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
     mapped(tmp_path, "run", [scene(tmp_path, id) for id in "ab"], bundle)
     catalog = pystac.Catalog.from_file(tmp_path / "maps" / "catalog.json")

@@ -12,14 +12,15 @@ import pytest
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 from rasterio.warp import transform as reproject
 from rio_cogeo.cogeo import cog_validate
+from shapely import box, segmentize
 
 from pipelines.config.params import LabelClass
 from pipelines.errors import BadData
 from pipelines.files import write_json
-from pipelines.inference.item import ITEM, map_item
+from pipelines.inference.item import ITEM, hectares, map_item
 from pipelines.inference.layers import layers
 from pipelines.inference.mosaic import MosaicGrid, mosaic
 from pipelines.inference.writer import MapWriter
@@ -29,10 +30,16 @@ Signed = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64
 
 
 def write_map(
-    folder: Path, crs: str, origin: tuple[float, float], shape: tuple[int, int], river: Signed, model: str = "m"
+    folder: Path,
+    crs: str,
+    origin: tuple[float, float],
+    shape: tuple[int, int],
+    river: Signed,
+    model: str = "m",
+    side: float = 10,
 ) -> Path:
-    """A map by a model that knows the river and doubts within 20 m of its banks, on pixels of 10 m."""
-    grid = MosaicGrid(crs, Affine(10, 0, origin[0], 0, -10, origin[1]), shape[1], shape[0])
+    """A map by a model that knows the river and doubts within 20 m of its banks, on pixels of ``side`` metres."""
+    grid = MosaicGrid(crs, Affine(side, 0, origin[0], 0, -side, origin[1]), shape[1], shape[0])
     columns, rows = np.meshgrid(np.arange(shape[1]) + 0.5, np.arange(shape[0]) + 0.5)
     chance = 1 / (1 + np.exp(-river(*grid.affine @ (columns, rows)) / 10))
     shown = layers(CLASSES, ["probabilities"])
@@ -128,6 +135,36 @@ def test_where_maps_disagree_the_mean_of_their_probabilities_decides(tmp_path: P
         assert (source.read(1) == 1).all()
 
 
+def test_the_grid_is_that_of_most_maps(tmp_path: Path) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    folders = [
+        write_map(tmp_path / name, "EPSG:32633", (500_000 + 160 * i, 5_500_000), (16, 16), flat, side=side)
+        for i, (name, side) in enumerate((("coarse", 20), ("fine", 10), ("finer", 10)))
+    ]
+    mosaic(folders, tmp_path / "mosaic")
+    with rasterio.open(tmp_path / "mosaic" / "classes.tif") as source:
+        assert source.transform == Affine(10, 0, 500_000, 0, -10, 5_500_000) and source.shape == (32, 48)
+        assert (source.read(1)[:, :32] == 1).all()
+
+
+def test_hectares_are_those_of_the_ground_where_pixels_shrink_towards_the_pole(tmp_path: Path) -> None:
+    folder = tmp_path / "degrees"
+    grid = MosaicGrid("EPSG:4326", Affine(0.01, 0, 10, 0, -0.01, 69), 20, 1_400)
+    shown = layers(CLASSES)
+    writer = MapWriter(folder / ".work", grid, shown, "key")
+    north = np.zeros((2, 1_400, 20), np.float32)
+    north[0, :700], north[1, 700:] = 1, 1
+    writer.write(slice(0, 1_400), north, np.zeros((1_400, 20), np.uint8))
+    pixels = writer.finish(folder, CLASSES)
+    item = map_item(folder, "degrees", grid, datetime(2024, 7, 1, tzinfo=UTC), shown, CLASSES)
+    item.properties |= {"swath:model": "m", "swath:model_sha256": "m", "swath:class_pixels": pixels}
+    write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+    found = hectares(folder, "m")
+    for name, south in (("land", 62), ("river", 55)):
+        square = abs(Geod(ellps="WGS84").geometry_area_perimeter(segmentize(box(10, south, 10.2, south + 7), 0.01))[0])
+        assert found[name] == pytest.approx(square / 1e4, rel=2e-3)
+
+
 def test_maps_of_two_models_or_without_probabilities_are_refused(tmp_path: Path) -> None:
     flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
     one = write_map(tmp_path / "one", "EPSG:32633", (500_000, 5_500_000), (16, 16), flat)
@@ -141,6 +178,9 @@ def test_maps_of_two_models_or_without_probabilities_are_refused(tmp_path: Path)
         mosaic([one], tmp_path / "mosaic")
     with pytest.raises(BadData, match="no map"):
         mosaic([tmp_path], tmp_path / "mosaic")
+    over = write_map(tmp_path / "over", "EPSG:32660", (590_000, 8_000_000), (16, 400), flat, model="another", side=100)
+    with pytest.raises(BadData, match="cannot span the antimeridian"):
+        mosaic([over], tmp_path / "mosaic", crs="EPSG:4326", resolution=0.001)
     with pytest.raises(BadData, match="no CRS"):
         mosaic([other], tmp_path / "mosaic", crs="nowhere")
     assert not (tmp_path / "mosaic").exists()

@@ -294,6 +294,17 @@ def test_a_killed_raster_goes_on_with_its_rows_and_its_profile(tmp_path, bundle,
     assert (tmp_path / "out" / "profile.bin").stat().st_size > 100
 
 
+def test_what_a_kill_left_of_a_finished_map_is_not_taken_for_finished_rows(tmp_path, bundle, runtime, monkeypatch):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    real = module.shutil.rmtree
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):  # dies when the work folder shall go
+        patched.setattr(module.shutil, "rmtree", lambda path, **how: real(path, **how) if how else 1 // 0)
+        predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    (tmp_path / ".out.work" / "classes.tif").unlink()
+    predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    assert not list(tmp_path.glob(".out*"))
+
+
 def test_rows_finished_with_other_settings_are_not_used(tmp_path, bundle, runtime, monkeypatch):
     _, raster, _ = scene_raster(tmp_path, bundle)
     with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
@@ -309,7 +320,7 @@ def test_rows_finished_with_other_settings_are_not_used(tmp_path, bundle, runtim
 
 def test_two_processes_do_not_write_one_target(tmp_path, bundle, runtime):
     _, raster, _ = scene_raster(tmp_path, bundle)
-    with module._alone(tmp_path / "out"), pytest.raises(SwathError, match="Another process"):
+    with module.alone_at(tmp_path / "out"), pytest.raises(SwathError, match="Another process"):
         predict(raster, bundle, runtime, tmp_path / "out", TILING)
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from affine import Affine
 from pyproj import Geod
+from rasterio.crs import CRS
 from rasterio.warp import transform as reproject
-from shapely.geometry import Point, shape
+from shapely.geometry import Point, box, mapping, shape
 
 from pipelines.errors import BadData
-from pipelines.scenes.area import intersects, parse, window_of
+from pipelines.scenes.area import bounds_of, intersects, parse
 from pipelines.scenes.footprint import footprint
+from pipelines.scenes.window import window_of
 
 GEOD = Geod(ellps="WGS84")
 
@@ -65,11 +71,41 @@ def test_an_area_over_the_antimeridian_meets_what_lies_on_either_side_and_nothin
         parse("10,0,10,5")
 
 
-def test_the_window_of_an_area_over_the_antimeridian_is_cut_on_both_sides() -> None:
-    class Tile:
-        crs, transform, width, height = "EPSG:32660", Affine(100, 0, 780_000, 0, -100, 1_200_000), 1000, 1000
+def tile(crs: str, pixel: float, west: float, north: float, width: int = 1000, height: int = 1000) -> SimpleNamespace:
+    grid = Affine(pixel, 0, west, 0, -pixel, north)
+    return SimpleNamespace(crs=CRS.from_user_input(crs), transform=grid, width=width, height=height)
 
-    window = window_of(parse("179.9,10.2,-179.9,10.4"), Tile, "tile")
+
+@pytest.mark.parametrize("first", [179.0, -181.0])
+def test_a_raster_in_degrees_that_counts_on_beyond_the_antimeridian_is_cut_there(first: float) -> None:
+    raster = tile("EPSG:4326", 0.01, first, -14, width=200, height=300)
+    window = window_of(parse("179.5,-16,-179.75,-15"), raster, "tile")
+    assert (window.col_off, window.row_off, window.width, window.height) == (50, 100, 75, 100)
+
+
+def test_the_whole_globe_and_an_area_without_the_raster_are_told_apart() -> None:
+    raster = tile("EPSG:32633", 10, 400_000, 5_500_000, width=200, height=100)
+    window = window_of(parse("-180,-90,180,90"), raster, "tile")
+    assert (window.col_off, window.row_off, window.width, window.height) == (0, 0, 200, 100)
+    with pytest.raises(BadData, match="no pixels"):
+        window_of(parse("100,0,110,10"), raster, "tile")
+
+
+def test_an_area_may_be_drawn_as_several_shapes_and_beyond_the_antimeridian(tmp_path: Path) -> None:
+    def drawn(*squares: tuple[float, float]) -> Path:
+        features = [
+            {"type": "Feature", "properties": {}, "geometry": mapping(box(x, y, x + 2, y + 1))} for x, y in squares
+        ]
+        (tmp_path / "area.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+        return tmp_path / "area.geojson"
+
+    assert bounds_of(drawn((10, 50), (14, 52))) == (10, 50, 16, 53)
+    assert bounds_of(drawn((179, -17))) == (179, -17, -179, -16)
+    assert bounds_of(drawn((178, -17), (-180, -17))) == (178, -17, -178, -16)
+
+
+def test_the_window_of_an_area_over_the_antimeridian_is_cut_on_both_sides() -> None:
+    window = window_of(parse("179.9,10.2,-179.9,10.4"), tile("EPSG:32660", 100, 780_000, 1_200_000), "tile")
     x, _ = reproject("EPSG:4326", "EPSG:32660", [179.9, -179.9], [10.3, 10.3])
     assert window.col_off == pytest.approx((x[0] - 780_000) / 100, abs=3)
     assert window.width == pytest.approx((x[1] - x[0]) / 100, abs=4)
