@@ -29,7 +29,8 @@ lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/lint-imports --cache-dir $(VAR)/cache/import-linter
 
 bench: $(VENV)/.ready  ## every figure that the README quotes
-	@for file in benchmarks/*.py; do echo "== $$file"; $(VENV)/bin/python $$file || exit 1; done
+	@for file in benchmarks/*.py; do echo "== $$file"; \
+		PYTHONPATH=. $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
 pictures: $(VENV)/.ready  ## of the README, from the newest run; with CONFIG those of an example
 	@PYTHONPATH=. $(VENV)/bin/python docs/$(if $(CONFIG),places.py $(CONFIG),pictures.py)
