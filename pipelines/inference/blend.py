@@ -11,11 +11,14 @@ from pipelines.inference.windows import Axis
 def weights(axis: Axis) -> NDArray[np.float32]:
     """Weights ``(windows, window)`` that sum to one on each pixel of the axis.
 
-    Each window's weight rises and falls linearly across the overlap and is never zero; what several windows give a
-    pixel is divided by its total. Windows form a grid, so the product of the weights of both axes sums to one too.
+    Each window's weight is zero in the outer quarter of the overlap, where the network saw an edge that is none, and
+    rises linearly across the middle half; what several windows give a pixel is divided by its total. So a network that
+    looks no further than that quarter gives the same map wherever its windows lie. Windows form a grid, so the product
+    of the weights of both axes sums to one too.
     """
+    margin = axis.overlap // 4
     steps = np.arange(axis.window) + 0.5
-    ramp = np.minimum(np.minimum(steps, steps[::-1]) / max(axis.overlap, 1), 1.0)
+    ramp = np.clip((np.minimum(steps, steps[::-1]) - margin) / max(axis.overlap - 2 * margin, 1), 0.0, 1.0)
     total = np.zeros(axis.length)
     for start in axis.starts:
         on_raster, in_window = axis.inside(start)
