@@ -189,6 +189,8 @@ def test_the_whole_way_of_two_models(world, model):
     assert model.tags("1")[aliases.RESTORED_WHY] == "wrong along the coast"
     assert not rollback(model.name, "wrong along the coast", "1").changed
     model.enter(world.good)
+    done = model.promote()  # its former verdict, to promote, still stands on it
+    assert not done.changed and "taken out of charge" in done.reason
     decision = model.judge(world.good)
     assert decision.verdict == "refuse"
     assert "wrong along the coast" in decision.reasons[0]

@@ -188,6 +188,7 @@ def test_a_frozen_encoder_stays_as_its_weights_are_while_the_rest_learns(tmp_pat
     found, began = trained.encoder.state_dict(), given.state_dict()
     # a training that ends frozen has the very weights and running statistics that it was given
     assert all(torch.equal(found[name], began[name]) for name in began) is stays
+    torch.manual_seed(load_params(workspace / "params.yaml").train.seed)  # the very head that the training began with
     fresh = build(Model(library="smp", name="Unet", encoder="resnet18"), len(BANDS), len(CLASSES))
     assert not torch.equal(trained.segmentation_head[0].weight, fresh.segmentation_head[0].weight)
 
