@@ -27,7 +27,6 @@ Overlay = Annotated[Path | None, typer.Option(help="Overlay of params.yaml, such
 @app.command("run")
 def run_command(config: Overlay = None) -> None:
     """Start everything, run the whole chain through Airflow, say what it made, and stop everything."""
-    from httpx import HTTPError
     from rich.console import Console
 
     from pipelines.local.airflow_api import Airflow
@@ -56,7 +55,7 @@ def run_command(config: Overlay = None) -> None:
         except KeyboardInterrupt:
             console.print("Stopped by hand; services and tasks are being ended.")
             if airflow and _is_ours(services, before):  # or they would be taken up again at the next start
-                with suppress(SwathError, HTTPError):
+                with suppress(SwathError):
                     airflow.end_open_runs(list(CHAIN))
             sys.exit(130)
         finally:

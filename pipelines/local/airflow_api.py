@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import uuid
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from pipelines.errors import SwathError
 from pipelines.local.services import Services
@@ -17,7 +19,9 @@ class Airflow:
 
     def __init__(self, services: Services) -> None:
         self.address = services.airflow
-        self._client = httpx.Client(base_url=services.airflow, timeout=30, trust_env=False)
+        # the server closes a connection that was idle for 5 s; one that is about to be closed must not be used again
+        limits = httpx.Limits(keepalive_expiry=2)
+        self._client = httpx.Client(base_url=services.airflow, timeout=30, trust_env=False, limits=limits)
         token = self._call("POST", "/auth/token", json={"username": services.user, "password": services.password})
         self._client.headers["Authorization"] = f"Bearer {token['access_token']}"
 
@@ -40,10 +44,13 @@ class Airflow:
         self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})
 
     def trigger(self, dag: str, conf: dict[str, Any]) -> str:
-        """Start a run by hand; returns its id."""
-        return str(
-            self._call("POST", f"/api/v2/dags/{dag}/dagRuns", json={"logical_date": None, "conf": conf})["dag_run_id"]
-        )
+        """Start a run by hand; returns its id, which is ours, so that asking again starts nothing twice."""
+        run = f"manual__{uuid.uuid4()}"
+        path = f"/api/v2/dags/{dag}/dagRuns"
+        answer = self._send("POST", path, json={"dag_run_id": run, "logical_date": None, "conf": conf})
+        if answer.status_code != 409:
+            _checked(answer)
+        return run
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         """The newest runs of a DAG, newest first."""
@@ -62,7 +69,7 @@ class Airflow:
 
         Airflow 3.3.2 fails to tell as long as one of the runs that the same events started is queued.
         """
-        answer = self._client.get(f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/upstreamAssetEvents")
+        answer = self._send("GET", f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/upstreamAssetEvents")
         if answer.status_code != 200:
             return None
         return {event["source_run_id"] for event in answer.json()["asset_events"]}
@@ -82,7 +89,7 @@ class Airflow:
         path = (
             f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances/{task}/xcomEntries/return_value?deserialize=false"
         )
-        answer = self._client.get(path)
+        answer = self._send("GET", path)
         value = answer.json().get("value") if answer.status_code == 200 else None
         return value if isinstance(value, dict) else {}
 
@@ -92,10 +99,33 @@ class Airflow:
         self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
 
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
-        answer = self._client.request(method, path, **kwargs)
-        if answer.status_code >= 400:
-            raise SwathError(f"Airflow answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
-        return dict(answer.json())
+        return dict(_checked(self._send(method, path, **kwargs)).json())
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Ask, and ask again for a minute while the connection fails: every call here may safely be repeated."""
+        try:
+            return self._send_once(method, path, **kwargs)
+        except httpx.TransportError as error:
+            raise SwathError(
+                f"Airflow at {self.address} did not answer {method} {path} for a minute ({error}); "
+                "read var/logs/api-server.log."
+            ) from error
+
+    @retry(
+        retry=retry_if_exception_type(httpx.TransportError),
+        wait=wait_exponential(0.2, max=5),
+        stop=stop_after_delay(60),
+        reraise=True,
+    )
+    def _send_once(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        return self._client.request(method, path, **kwargs)
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    if answer.status_code >= 400:
+        asked = f"{answer.request.method} {answer.request.url.path}"
+        raise SwathError(f"Airflow answered {answer.status_code} to {asked}: {answer.text[:500]}")
+    return answer
 
 
 def _quoted(run: str) -> str:
