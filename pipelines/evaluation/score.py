@@ -14,7 +14,8 @@ from pipelines.evaluation.calibration import BINS, reliability
 from pipelines.evaluation.ground import Ground
 from pipelines.evaluation.metrics import CURVE_BINS, IGNORE, Counts, boundary_counts, confusion, score_histogram
 from pipelines.files import replacing
-from pipelines.inference.stitch import RowBand, Source
+from pipelines.inference.stitch import RowBand
+from pipelines.inference.strip import Source
 
 
 @dataclass

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inference.stitch import Predictor, RowBand, Source, stitched
+from pipelines.inference.stitch import Predictor, RowBand, stitched
+from pipelines.inference.strip import Source
 
 _BATCH = 8
 _MEMORY = 2_000_000_000  # bytes

@@ -11,24 +11,8 @@ from numpy.typing import NDArray
 
 from pipelines.errors import BadData, SwathError
 from pipelines.inference.blend import weights
+from pipelines.inference.strip import Source, Strip
 from pipelines.inference.windows import Axis
-
-
-class Source(Protocol):
-    """A raster that is read by rows."""
-
-    @property
-    def bands(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-
-    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Pixels ``(bands, rows, width)`` in physical units, and mask ``(rows, width)``, bits of ``MaskBit``.
-
-        Where the mask is 0 every band is finite.
-        """
 
 
 class Predictor(Protocol):
@@ -89,7 +73,7 @@ def stitched(
     each = _batch_need(source.bands, classes, window)
     batch = min(batch, 1 + (max_memory - need) // each)
     down, across = Axis(source.height, window, overlap), Axis(source.width, window, overlap)
-    strip = _Strip(source, np.asarray(fill, np.float32), window)
+    strip = Strip(source, np.asarray(fill, np.float32), window)
     row_weights, column_weights = weights(down), weights(across)
     sums = np.zeros((classes, window, source.width), np.float32)
     first = next(i for i, top in enumerate(down.starts) if top + window > start)
@@ -100,8 +84,7 @@ def stitched(
             sums[:, : window - moved] = sums[:, moved:]
             sums[:, window - moved :] = 0
         strip.move(down, top)
-        for columns in _batches(strip, across, batch, down, top):
-            chips = np.stack([strip.chip(down, top, across, across.starts[c]) for c in columns])
+        for columns, chips in strip.batches(down, top, across, batch):
             probabilities = _checked(predictor(chips), (len(columns), classes, window, window))
             for c, chip in zip(columns, probabilities, strict=True):
                 on_raster, in_window = across.inside(across.starts[c])
@@ -138,67 +121,9 @@ def _end(axis: Axis, i: int) -> int:
     return axis.length if i + 1 == len(axis.starts) else min(max(axis.starts[i + 1], 0), axis.length)
 
 
-def _batches(strip: _Strip, across: Axis, batch: int, down: Axis, top: int) -> Iterator[list[int]]:
-    """Indices of the windows of one row that have a usable pixel, ``batch`` at a time.
-
-    Batches end with their row, so a resumed run forms the same ones.
-    """
-    usable = [c for c, left in enumerate(across.starts) if strip.has_usable(down, top, across, left)]
-    for i in range(0, len(usable), batch):
-        yield usable[i : i + batch]
-
-
 def _checked(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
     if probabilities.shape != shape:
         raise BadData(f"The model gave an array of shape {probabilities.shape}, not {shape}; check its bundle.")
     if not np.isfinite(probabilities).all():
         raise SwathError("The model gave values that are not finite; check its weights and the input's values.")
     return probabilities
-
-
-class _Strip:
-    """The rows of a source under one row of windows; moving down reads only the rows that are new."""
-
-    def __init__(self, source: Source, fill: NDArray[np.float32], window: int) -> None:
-        if fill.shape != (source.bands,):
-            raise BadData(f"{fill.size} fill values for {source.bands} bands; give one a band.")
-        self._source, self._fill = source, fill
-        rows = min(window, source.height)
-        self._pixels = np.empty((source.bands, rows, source.width), np.float32)
-        self._mask = np.empty((rows, source.width), np.uint8)
-        self._first = self._end = 0
-
-    def move(self, down: Axis, top: int) -> None:
-        on_raster, _ = down.inside(top)
-        # Reflection looks back from a border by no more than the window itself holds, except in a raster that is
-        # smaller than the window, which is held whole.
-        first, end = (0, down.length) if down.length <= down.window else (on_raster.start, on_raster.stop)
-        kept = max(self._end - first, 0) if self._end else 0
-        if kept:
-            shift = first - self._first
-            self._pixels[:, :kept] = self._pixels[:, shift : shift + kept]
-            self._mask[:kept] = self._mask[shift : shift + kept]
-        if first + kept < end:
-            pixels, mask = self._source.read(slice(first + kept, end))
-            self._pixels[:, kept : end - first] = pixels
-            self._mask[kept : end - first] = mask
-            np.copyto(self._pixels[:, kept : end - first], self._fill[:, None, None], where=mask[None] != 0)
-        self._first, self._end = first, end
-
-    def rows(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        held = slice(rows.start - self._first, rows.stop - self._first)
-        return self._pixels[:, held].copy(), self._mask[held].copy()
-
-    def chip(self, down: Axis, top: int, across: Axis, left: int) -> NDArray[np.float32]:
-        return self._pixels[:, :, across.pixels(left)][:, self._under(down, top)]
-
-    def has_usable(self, down: Axis, top: int, across: Axis, left: int) -> bool:
-        on_raster, _ = down.inside(top)
-        columns, _ = across.inside(left)
-        return bool((self._mask[on_raster.start - self._first : on_raster.stop - self._first, columns] == 0).any())
-
-    def _under(self, down: Axis, top: int) -> slice | NDArray[np.intp]:
-        rows = down.pixels(top)
-        if isinstance(rows, slice):
-            return slice(rows.start - self._first, rows.stop - self._first)
-        return rows - self._first
