@@ -1,0 +1,121 @@
+"""Labels of objects: a table of boxes in pixels of their scenes, and boxes as arrays."""
+
+from __future__ import annotations
+
+import csv
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from pipelines.config.params import Labels
+from pipelines.errors import BadData
+from pipelines.scenes.scene import Scene
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_SCENE, _CLASS = ("scene", "image_path"), ("class", "label")
+UNLABELLED = 255
+
+
+class Boxes(NamedTuple):
+    """Axis-aligned boxes in pixels of a scene or chip, corners at the edges of pixels."""
+
+    corners: NDArray[np.float32]  # (n, 4): left, top, right, bottom
+    classes: NDArray[np.uint8]  # (n,), index of the class, never the background's
+
+    def within(self, left: int, top: int, width: int, height: int, least: float) -> Boxes:
+        """Those of which the share ``least`` or more lies in a window, in its pixels and cut at its edges."""
+        shift = np.array([left, top, left, top], np.float32)
+        inside = np.clip(self.corners - shift, 0, np.array([width, height, width, height], np.float32))
+        kept = _areas(inside) >= np.maximum(least * _areas(self.corners), 1e-6)
+        return Boxes(inside[kept], self.classes[kept])
+
+
+class BoxTable:
+    """A CSV with a row a box: scene (or image_path), xmin, ymin, xmax, ymax, class (or label).
+
+    This is how DeepForest writes annotations. Scenes that the table names are labelled whole.
+    """
+
+    def __init__(self, file: Path, labels: Labels) -> None:
+        self.findings: list[str] = []
+        self._file, self._labels = file, labels
+        if labels.background is None:
+            raise BadData(f"{file.name} holds boxes, and ground without one needs a class: set labels.background.")
+        self._background = [c.name for c in labels.classes].index(labels.background)
+        known = {c.name.casefold(): i for i, c in enumerate(labels.classes)}
+        known |= {str(c.value): i for i, c in enumerate(labels.classes)}
+        self._boxes: dict[str, list[tuple[list[float], int]]] = {}
+        strange: dict[str, int] = {}
+        for scene, corners, name in _rows(file):
+            boxes = self._boxes.setdefault(scene, [])
+            if (index := known.get(name.casefold())) is None:
+                strange[name] = strange.get(name, 0) + 1
+            elif corners[2] <= corners[0] or corners[3] <= corners[1]:
+                self.findings.append(f"{file.name}: a box of {scene} at {corners} has no area and is left out.")
+            elif index != self._background:
+                boxes.append((corners, index))
+        if strange:
+            told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
+            self.findings.append(f"{file.name}: boxes of {told} are left out, which are none of labels.classes.")
+
+    def covers(self, scene: Scene) -> bool:
+        matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
+        return matches and scene.id in self._boxes
+
+    def boxes(self, scene: Scene) -> Boxes:
+        """All boxes of ``scene``, cut at its border."""
+        here = self._boxes.get(scene.id, [])
+        corners = np.array([corners for corners, _ in here], np.float32).reshape(-1, 4)
+        found = Boxes(corners, np.array([index for _, index in here], np.uint8))
+        return found.within(0, 0, scene.width, scene.height, 0.0)
+
+    def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
+        """Class indices ``(height, width)``: pixels whose centre lies in a box have its class, later boxes over earlier
+        ones; 255 for a scene that the table lacks."""
+        window = window or Window(0, 0, scene.width, scene.height)
+        known = scene.id in self._boxes
+        burned = np.full((int(window.height), int(window.width)), self._background if known else UNLABELLED, np.uint8)
+        boxes = self.boxes(scene)
+        shift = np.array([window.col_off, window.row_off] * 2)
+        for corners, index in zip(boxes.corners - shift, boxes.classes, strict=True):
+            left, top, right, bottom = np.maximum(np.ceil(corners - 0.5), 0).astype(int)
+            burned[top:bottom, left:right] = index
+        return burned
+
+    def files(self, scenes: list[Scene]) -> list[Path]:
+        return [self._file]
+
+
+def holds_boxes(file: Path) -> bool:
+    """Whether a CSV has the columns of a table of boxes."""
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        return set(_CORNERS) <= set(next(csv.reader(stream), ()))
+
+
+def _rows(file: Path) -> list[tuple[str, list[float], str]]:
+    with file.open(encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictReader(stream)
+        columns = set(table.fieldnames or ())
+        scene = next((name for name in _SCENE if name in columns), None)
+        kind = next((name for name in _CLASS if name in columns), None)
+        if scene is None or kind is None:
+            raise BadData(
+                f"{file} has the columns {table.fieldnames}; a table of boxes has {_SCENE[0]}, {', '.join(_CORNERS)} "
+                f"and {_CLASS[0]}."
+            )
+        try:
+            return [
+                (Path(row[scene].strip()).stem, [float(row[corner]) for corner in _CORNERS], row[kind].strip())
+                for row in table
+            ]
+        except (AttributeError, TypeError, ValueError) as error:
+            raise BadData(f"{file} has a row that is no box ({error}); each needs four numbers and a class.") from error
+
+
+def _areas(corners: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
+    return found
