@@ -23,7 +23,7 @@ from pipelines.training.checkpoint import ModelSpec, load_trained
 _NEEDED = {
     "train": "train",
     "metrics.json": "evaluate",
-    "evaluation/temperature.json": "evaluate",
+    "evaluation/calibration.json": "evaluate",
     "evaluation/blocks.parquet": "evaluate",
     "evaluation/outputs": "evaluate",
     "reference": "profile",
@@ -67,7 +67,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
             statistics=spec.statistics,
             resolution=spec.resolution,
             classes=spec.classes,
-            temperature=_temperature(data / "evaluation" / "temperature.json"),
+            **_calibration(data / "evaluation" / "calibration.json"),
             window=params.predict.window,
             overlap=params.predict.overlap,
             views=params.predict.views,
@@ -101,8 +101,9 @@ def _bands(params: Params, spec: ModelSpec) -> tuple[Band, ...]:
     )
 
 
-def _temperature(path: Path) -> float:
-    temperature = float(read_json(path)["temperature"])
+def _calibration(path: Path) -> dict[str, float]:
+    found = read_json(path)
+    temperature, threshold = float(found["temperature"]), float(found["threshold"])
     if not (math.isfinite(temperature) and temperature > 0):
         raise BadData(f"{path} holds the temperature {temperature}, which must be above 0; run `swath evaluate` again.")
-    return temperature
+    return {"temperature": temperature, "threshold": threshold}

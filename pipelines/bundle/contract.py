@@ -43,6 +43,7 @@ class Contract(BaseModel):
     resolution: tuple[float, float]  # metres on the ground, smallest and largest of the training chips
     classes: tuple[LabelClass, ...]
     temperature: float  # probabilities are softmax(logits / temperature)
+    threshold: float = 0.5  # score from which an object counts, of detection
     window: int  # pixels; sides that the graph takes are multiples of 32
     overlap: int  # pixels
     views: Literal[1, 4, 8] = 1  # symmetries of the square over which logits are averaged

@@ -27,7 +27,8 @@ _FREE = ({0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC},)
 def export(module: Normalized, bands: int, folder: Path) -> int:
     """Write ``model.pt2`` and ``model.onnx`` with free batch, height and width; return ``activation_bytes``.
 
-    ``module`` takes float32 ``(n, bands, h, w)`` and returns logits ``(n, classes, h, w)``; sides are multiples of 32.
+    ``module`` takes float32 ``(n, bands, h, w)``, sides multiples of 32, and returns logits ``(n, classes, h, w)``, or
+    the boxes and scores of a detector.
     Raises ``SwathError`` if a graph, at sizes that it was not traced at, disagrees with the module.
     """
     module = module.eval()

@@ -14,7 +14,13 @@ from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
 from pipelines.bundle.contract import CARD, ONNX, PT2, WEIGHTS, Contract
+from pipelines.config.params import Task
 
+_TASKS: dict[Task, str] = {
+    "segmentation": "semantic-segmentation",
+    "classification": "scene-classification",
+    "detection": "object-detection",
+}
 _GRAPHS = {
     ONNX: ("application/octet-stream; framework=onnx; profile=onnx", "onnx"),
     PT2: ("application/vnd.pytorch.exported; application=pytorch", "torch.export.save"),
@@ -51,16 +57,17 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
     pixels = InputStructure(
         shape=[-1, len(contract.bands), -1, -1], dim_order=["batch", "bands", "height", "width"], data_type="float32"
     )
-    logits = ModelResult(
-        shape=[-1, len(contract.classes), -1, -1],
-        dim_order=["batch", "classes", "height", "width"],
+    detects = contract.task == "detection"
+    answer = ModelResult(
+        shape=[-1, -1, 4 + len(contract.classes)] if detects else [-1, len(contract.classes), -1, -1],
+        dim_order=["batch", "places", "box and scores"] if detects else ["batch", "classes", "height", "width"],
         data_type="float32",
     )
     classes = [
         MLMClassification(value=i, name=c.name, color_hint=c.color.lstrip("#").upper())
         for i, c in enumerate(contract.classes)
     ]
-    task: Any = "scene-classification" if contract.task == "classification" else "semantic-segmentation"
+    task: Any = _TASKS[contract.task]
     return MLModelProperties(
         name=contract.project,
         architecture=f"{contract.model.name} ({contract.model.encoder})",
@@ -76,7 +83,9 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
                 input=pixels,
             )
         ],
-        output=[ModelOutput(name="logits", tasks={task}, classes=classes, result=logits)],
+        output=[
+            ModelOutput(name="boxes and scores" if detects else "logits", tasks={task}, classes=classes, result=answer)
+        ],
     )
 
 

@@ -56,7 +56,7 @@ def crossvalidate(
     if len({sha256(workspace / "data" / "manifest.json") for workspace in workspaces}) > 1:
         raise SwathError("Scenes or labels changed while the folds were made; run the same command again.")
     params = load_params(workspaces[0] / "params.yaml")
-    emit(together(workspaces, [c.name for c in params.labels.classes], params.evaluate))
+    emit(together(workspaces, [c.name for c in params.labels.classes], params.evaluate, params.task))
 
 
 def _swath(stage: str, workspace: Path) -> None:

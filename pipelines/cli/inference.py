@@ -109,6 +109,8 @@ def areas(
     from pipelines.inference.item import hectares
 
     bundle = open_bundle(model)
+    if bundle.contract.task == "detection":
+        raise BadData("Areas are those of classes of pixels; count the objects of a detector instead.")
     names = [c.name for c in bundle.contract.classes]
     shown = [hectares(folder, bundle.digest) for folder in maps]
     mapped = np.array([sum(one[name] for one in shown) for name in names])

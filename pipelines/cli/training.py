@@ -27,4 +27,4 @@ def evaluate() -> None:
 
     params = load_params()
     metrics = evaluate(Path(), settings().catalog / params.project, params)
-    emit({name: metrics[name] for name in ("miou", "accuracy", "f1", "ece", "temperature", "test")})
+    emit({name: metrics[name] for name in ("miou", "accuracy", "f1", "test")})

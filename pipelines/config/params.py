@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 
 Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
-Task = Literal["segmentation", "classification"]  # a class for each pixel, or one for a whole chip
+Task = Literal["segmentation", "classification", "detection"]  # a class for each pixel, for a whole chip, or boxes
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -133,7 +133,7 @@ class Chips(_Section):
 
 
 class Model(_Section):
-    library: Literal["smp", "torchgeo", "timm"]
+    library: Literal["smp", "torchgeo", "timm", "torchvision"]
     name: str
     encoder: str = "none"
     weights: str | None = None  # a file of weights, or the name of torchgeo weights
@@ -143,7 +143,7 @@ class Model(_Section):
 
 class Train(_Section):
     model: Model
-    loss: dict[Literal["cross_entropy", "dice", "focal"], float]
+    loss: dict[Literal["cross_entropy", "dice", "focal", "detector"], float]
     class_weights: bool
     epochs: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)]
@@ -217,10 +217,24 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
-        classifies = self.train.model.library == "timm"
-        if classifies != (self.task == "classification"):
-            kinds = "timm for classification, smp or torchgeo for segmentation"
-            raise ValueError(f"train.model.library {self.train.model.library} is not for {self.task}: take {kinds}")
-        if classifies and self.train.model.detail:
-            raise ValueError("train.model.detail is for segmentation; a classification network takes 0")
+        model, detects = self.train.model, self.task == "detection"
+        if model.library not in (fitting := _LIBRARIES[self.task]):
+            raise ValueError(f"train.model.library {model.library} is not for {self.task}: take {' or '.join(fitting)}")
+        if self.task != "segmentation" and model.detail:
+            raise ValueError("train.model.detail is for segmentation alone; set it to 0")
+        if ("detector" in self.train.loss) != detects or (detects and len(self.train.loss) > 1):
+            raise ValueError(
+                "train.loss is {detector: 1.0} for detection, whose networks bring their own, and only there"
+            )
+        if detects and (self.labels.background is None or self.labels.background != self.labels.classes[0].name):
+            raise ValueError("detection needs labels.background, and it must be the first of labels.classes")
+        if detects and (self.predict.views > 1 or self.predict.window < 64 or self.chips.size < 64):
+            raise ValueError("detection takes predict.views 1, and chips and windows of at least 64 pixels")
         return self
+
+
+_LIBRARIES: dict[Task, tuple[str, ...]] = {
+    "segmentation": ("smp", "torchgeo"),
+    "classification": ("timm",),
+    "detection": ("torchvision",),
+}

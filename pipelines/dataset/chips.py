@@ -20,6 +20,7 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Params
 from pipelines.dataset.blocks import SPLITS
+from pipelines.dataset.boxes import write_boxes
 from pipelines.dataset.shards import HEADER, INDEX, ChipHeader, shard_file
 from pipelines.dataset.snapshot import Manifest
 from pipelines.errors import BadData
@@ -77,6 +78,8 @@ def cut_chips(
             index[f"mean_{band}"] = means[:, i] * index[f"scale_{band}"] + index[f"offset_{band}"]
         index.to_parquet(draft / INDEX)
         write_json(draft / HEADER, header.model_dump(mode="json"))
+        if params.task == "detection":
+            write_boxes(draft, scenes, source)
     return index
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from pipelines.config.params import Params
 from pipelines.dataset.shards import ChipStore
-from pipelines.dataset.snapshot import read_manifest
+from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation.baseline import pixel_forest, train_pixels
 from pipelines.evaluation.chips import network_logits, score_chips, val_temperature
+from pipelines.evaluation.finding import Finder, score_finder
 from pipelines.evaluation.ground import digest, ground_of, read_plan
+from pipelines.evaluation.objects import precision
 from pipelines.evaluation.report import Outcome, summary, write
 from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
 from pipelines.evaluation.stitching import Stitcher
@@ -27,7 +31,7 @@ from pipelines.inference.views import calibrated
 from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
-from pipelines.training.checkpoint import ModelSpec, load_trained
+from pipelines.training.checkpoint import ModelSpec, Normalized, load_trained
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,31 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
     store = ChipStore(data / "chips")
     _require_fit(spec, store, params)
     manifest, plan = read_manifest(data / "manifest.json"), read_plan(data / "plan.parquet")
+    score = _objects if spec.task == "detection" else _pixels
+    outcome, watched = score(network, spec, store, manifest, plan, catalog, data, params)
+    if not any(counts.any() for counts in outcome.network.blocks.values()):
+        raise BadData("Nothing labelled and unmasked lies in the test chips; change split.fractions or split.seed.")
+    metrics = summary(outcome, params.evaluate)
+    with replacing(data / "evaluation") as draft:
+        draft.mkdir()
+        write(draft, outcome)
+        write_reference(draft / "outputs", [profile.sample() for profile in watched], params.drift.by)
+    write_json(data / "metrics.json", metrics)
+    log_evaluation(data, metrics)
+    return metrics
+
+
+def _pixels(
+    network: Normalized,
+    spec: ModelSpec,
+    store: ChipStore,
+    manifest: Manifest,
+    plan: pd.DataFrame,
+    catalog: Path,
+    data: Path,
+    params: Params,
+) -> tuple[Outcome, Sequence[ValProfile]]:
+    """A network that gives pixels classes, alone or as a whole chip."""
     names, means = [c.name for c in spec.classes], spec.statistics.means
     logits = network_logits(network, params.predict.views)
     temperature = val_temperature(logits, store, means, spec.seed)
@@ -74,17 +103,37 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
             if ground and bar and classify:
                 tally_pixels(bar, ground, source, classify)
         log.info("Scored scene %s, %d of %d.", scene.id, done + 1, len(scenes))
-    if not any(counts.any() for counts in tally.blocks.values()):
-        raise BadData("No labelled, unmasked pixel lies in the test chips; change split.fractions or split.seed.")
-    outcome = Outcome(digest(manifest, plan, params.labels), manifest, spec.classes, temperature, tally, bar, chips)
-    metrics = summary(outcome, params.evaluate)
-    with replacing(data / "evaluation") as draft:
-        draft.mkdir()
-        write(draft, outcome)
-        write_reference(draft / "outputs", [profile.sample() for profile in watched], params.drift.by)
-    write_json(data / "metrics.json", metrics)
-    log_evaluation(data, metrics)
-    return metrics
+    test = digest(manifest, plan, params.labels)
+    outcome = Outcome(test, manifest, spec.classes, spec.task, tally, bar, temperature=temperature, chips=chips)
+    return outcome, watched
+
+
+def _objects(
+    network: Normalized,
+    spec: ModelSpec,
+    store: ChipStore,
+    manifest: Manifest,
+    plan: pd.DataFrame,
+    catalog: Path,
+    data: Path,
+    params: Params,
+) -> tuple[Outcome, Sequence[ValProfile]]:
+    """A detector."""
+    answers = network_logits(network)
+    finder = Finder(answers, spec.bands, spec.statistics.means, params.predict.window, params.predict.overlap)
+    found = score_finder(finder, store, manifest, plan, catalog, data, params)
+    log.info("Objects count from a score of %.3f, chosen on the val ground.", found.threshold)
+    outcome = Outcome(
+        digest(manifest, plan, params.labels),
+        manifest,
+        spec.classes,
+        spec.task,
+        found.tally,
+        found.bar,
+        threshold=found.threshold,
+        precision=precision(found.test, [c.name for c in spec.classes]),
+    )
+    return outcome, found.watched
 
 
 def _shown_to(profile: ValProfile, bands: Iterator[RowBand]) -> Iterator[RowBand]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipelines.config.params import Evaluate
+from pipelines.config.params import Evaluate, Task
 from pipelines.evaluation import metrics as m
 from pipelines.evaluation.bootstrap import Interval, interval, paired_gain
 from pipelines.evaluation.report import BLOCK_SCORES
@@ -17,7 +18,9 @@ from pipelines.evaluation.score import by
 from pipelines.files import read_json
 
 
-def together(workspaces: Sequence[Path], classes: Sequence[str], settings: Evaluate) -> dict[str, Any]:
+def together(
+    workspaces: Sequence[Path], classes: Sequence[str], settings: Evaluate, task: Task = "segmentation"
+) -> dict[str, Any]:
     """Scores of each fold's ``data`` and of all their test blocks as one, with block-bootstrap intervals.
 
     The folds' models differ, so an interval holds the spread between them too.
@@ -26,20 +29,22 @@ def together(workspaces: Sequence[Path], classes: Sequence[str], settings: Evalu
     frame = pd.concat([pd.read_parquet(w / "data" / "evaluation" / BLOCK_SCORES) for w in workspaces])
     counts = {str(name): by(rows, "block_id", len(classes))[1] for name, rows in frame.groupby("model")}
     options: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence}
-    result: dict[str, Any] = {"folds": [{n: one[n] for n in ("miou", "accuracy", "ece", "test")} for one in found]}
+    void = m.void_of(task)
+    miou = partial(m.miou, void=void)
+    result: dict[str, Any] = {"folds": [{n: one[n] for n in ("miou", "accuracy", "test")} for one in found]}
     result["mean_of_folds"] = float(np.mean([one["miou"]["value"] for one in found]))
     for name, blocks in counts.items():
-        scores = m.class_scores(blocks.sum(axis=0))
-        ious = interval(blocks, lambda c: m.class_scores(c).iou, **options)
+        scores = m.class_scores(blocks.sum(axis=0), void)
+        ious = interval(blocks, lambda c: m.class_scores(c, void).iou, **options)
         result[name] = {
             "blocks": len(blocks),
-            "miou": _ends(interval(blocks, m.miou, **options)[0]),
+            "miou": _ends(interval(blocks, miou, **options)[0]),
             "accuracy": float(m.accuracy(blocks.sum(axis=0))),
             "iou": {c: _ends(iou) for c, iou in zip(classes, ious, strict=True)},
             "f1": dict(zip(classes, scores.f1.tolist(), strict=True)),
         }
     if "baseline" in counts:
-        result["gain"] = _ends(paired_gain(counts["network"], counts["baseline"], m.miou, **options))
+        result["gain"] = _ends(paired_gain(counts["network"], counts["baseline"], miou, **options))
     return result
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pipelines.config.params import Task
+
 IGNORE = 255  # truth of a pixel that is masked, unlabelled or outside the ground that is scored
 CURVE_BINS = 256
 
@@ -36,15 +38,18 @@ class ClassScores:
     support: Counts  # pixels of the truth
 
 
-def class_scores(counts: Counts) -> ClassScores:
+def class_scores(counts: Counts, void: int | None = None) -> ClassScores:
     """Scores from confusion counts ``(..., classes, classes)``; leading axes are kept.
 
-    A class that the truth has but nobody predicted has precision 0.
+    A class that the truth has but nobody predicted has precision 0. ``void`` is a class that only tells what was missed
+    and what was invented, as the background of objects does; its own scores are NaN.
     """
     hits = np.diagonal(counts, axis1=-2, axis2=-1).astype(np.float64)
     support = counts.sum(axis=-1)
     predicted = counts.sum(axis=-2)
     present = support > 0
+    if void is not None:
+        present[..., void] = False
 
     def ratio(part: Values, whole: NDArray) -> Values:
         return np.where(present, part / np.maximum(whole, 1), np.nan)
@@ -58,14 +63,19 @@ def class_scores(counts: Counts) -> ClassScores:
     )
 
 
-def miou(counts: Counts) -> Values:
-    """Mean IoU ``(...)`` over the classes that the truth has; NaN where it has none."""
-    return _mean(class_scores(counts).iou)
+def miou(counts: Counts, void: int | None = None) -> Values:
+    """Mean IoU ``(...)`` over the classes that the truth has but ``void``; NaN where it has none."""
+    return _mean(class_scores(counts, void).iou)
 
 
-def mean_f1(counts: Counts) -> Values:
-    """Mean F1 ``(...)`` over the classes that the truth has; NaN where it has none."""
-    return _mean(class_scores(counts).f1)
+def mean_f1(counts: Counts, void: int | None = None) -> Values:
+    """Mean F1 ``(...)`` over the classes that the truth has but ``void``; NaN where it has none."""
+    return _mean(class_scores(counts, void).f1)
+
+
+def void_of(task: Task) -> int | None:
+    """The class of ``task`` without scores of its own: of objects the background, which is the first."""
+    return 0 if task == "detection" else None
 
 
 def accuracy(counts: Counts) -> Values:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipelines.config.params import Evaluate, LabelClass
+from pipelines.config.params import Evaluate, LabelClass, Task
 from pipelines.dataset.snapshot import Manifest
 from pipelines.evaluation import metrics as m
 from pipelines.evaluation.bootstrap import Interval, interval, paired_gain
@@ -21,6 +22,7 @@ from pipelines.evaluation.score import Tally, by, write_blocks
 from pipelines.files import write_json
 
 BLOCK_SCORES = "blocks.parquet"
+CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,13 @@ class Outcome:
     test: str  # digest of the test ground
     manifest: Manifest
     classes: tuple[LabelClass, ...]
-    temperature: float
+    task: Task
     network: Tally
     baseline: Tally | None
-    chips: ChipScores
+    temperature: float = 1.0
+    threshold: float = 0.5  # score from which an object counts
+    chips: ChipScores | None = None  # of what gives each pixel a class
+    precision: dict[str, Any] | None = None  # average precision of objects, by ``objects.precision``
 
     @property
     def names(self) -> list[str]:
@@ -42,20 +47,20 @@ class Outcome:
 
 def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
     """What goes into ``metrics.json``. Scores of stitched test ground with block-bootstrap intervals come first."""
-    size = len(outcome.classes)
+    size, void = len(outcome.classes), m.void_of(outcome.task)
+    miou = partial(m.miou, void=void)
     frame = outcome.network.frame("network")
     blocks, counts = by(frame, "block_id", size)
     total = counts.sum(axis=0)
     options: dict[str, Any] = {"resamples": settings.bootstrap, "confidence": settings.confidence}
-    scores = m.class_scores(total)
-    ious = interval(counts, lambda c: m.class_scores(c).iou, **options)
-    scenes = m.miou(by(frame, "scene_id", size)[1])
+    scores = m.class_scores(total, void)
+    ious = interval(counts, lambda c: m.class_scores(c, void).iou, **options)
+    scenes = miou(by(frame, "scene_id", size)[1])
+    scenes = scenes if np.isfinite(scenes).any() else np.full(1, np.nan)
     found: dict[str, Any] = {
-        "miou": _ends(interval(counts, m.miou, **options)[0]),
+        "miou": _ends(interval(counts, miou, **options)[0]),
         "accuracy": _number(m.accuracy(total)),
-        "f1": _number(m.mean_f1(total)),
-        "boundary": _number(m.boundary_f(outcome.network.boundary)),
-        "ece": _number(calibration_error(outcome.network.reliability)),
+        "f1": _number(m.mean_f1(total, void)),
         "classes": {
             name: {
                 "iou": _number(iou.value),
@@ -67,30 +72,49 @@ def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
                 "support": int(scores.support[i]),
             }
             for i, (name, iou) in enumerate(zip(outcome.names, ious, strict=True))
+            if i != void
         },
         "scenes": {
             "lowest": _number(np.nanmin(scenes)),
             "median": _number(np.nanmedian(scenes)),
             "highest": _number(np.nanmax(scenes)),
         },
-        "chips": {
-            "miou": _number(m.miou(outcome.chips.confusion)),
-            "accuracy": _number(m.accuracy(outcome.chips.confusion)),
-            "ece": _number(calibration_error(outcome.chips.after)),
-            "ece_before_scaling": _number(calibration_error(outcome.chips.before)),
-        },
-        "temperature": _number(outcome.temperature),
-        "test": {"digest": outcome.test, "blocks": len(blocks), "scenes": len(scenes), "pixels": int(total.sum())},
+        "test": {"digest": outcome.test, "blocks": len(blocks), "scenes": frame["scene_id"].nunique()},
     }
+    found |= _of_pixels(outcome, outcome.chips) if outcome.chips else _of_objects(outcome, found["classes"])
+    known = scores.support.sum() - (0 if void is None else scores.support[void])
+    found["test"]["pixels" if void is None else "objects"] = int(known)
     if outcome.baseline:
         bar = by(outcome.baseline.frame("baseline"), "block_id", size)[1]
         found["baseline"] = {
-            "miou": _ends(interval(bar, m.miou, **options)[0]),
+            "miou": _ends(interval(bar, miou, **options)[0]),
             "accuracy": _number(m.accuracy(bar.sum(axis=0))),
-            "f1": _number(m.mean_f1(bar.sum(axis=0))),
-            "gain": _ends(paired_gain(counts, bar, m.miou, **options)),
+            "f1": _number(m.mean_f1(bar.sum(axis=0), void)),
+            "gain": _ends(paired_gain(counts, bar, miou, **options)),
         }
     return found
+
+
+def _of_pixels(outcome: Outcome, chips: ChipScores) -> dict[str, Any]:
+    return {
+        "boundary": _number(m.boundary_f(outcome.network.boundary)),
+        "ece": _number(calibration_error(outcome.network.reliability)),
+        "chips": {
+            "miou": _number(m.miou(chips.confusion)),
+            "accuracy": _number(m.accuracy(chips.confusion)),
+            "ece": _number(calibration_error(chips.after)),
+            "ece_before_scaling": _number(calibration_error(chips.before)),
+        },
+        "temperature": _number(outcome.temperature),
+    }
+
+
+def _of_objects(outcome: Outcome, classes: dict[str, Any]) -> dict[str, Any]:
+    """Average precision, which goes into ``classes`` too."""
+    precision = outcome.precision or {"classes": {}}
+    for name, scores in precision["classes"].items():
+        classes[name] |= scores
+    return {name: precision.get(name) for name in ("map", "map50")} | {"threshold": _number(outcome.threshold)}
 
 
 def write(folder: Path, outcome: Outcome) -> None:
@@ -99,20 +123,22 @@ def write(folder: Path, outcome: Outcome) -> None:
     frame = outcome.network.frame("network")
     total = by(frame, "block_id", size)[1].sum(axis=0)
     bar = outcome.baseline.frame("baseline") if outcome.baseline else None
-    curves = m.curves(outcome.network.histogram)
-    write_json(folder / "temperature.json", {"temperature": outcome.temperature})
+    write_json(folder / CALIBRATION, {"temperature": outcome.temperature, "threshold": outcome.threshold})
     write_blocks(folder / BLOCK_SCORES, frame if bar is None else pd.concat([frame, bar], ignore_index=True))
     pd.DataFrame(total, index=pd.Index(names, name="true"), columns=names).to_csv(folder / "confusion.csv")
     _scene_table(outcome, frame).to_csv(folder / "scenes.csv", index=False, float_format="%.6f")
-    points = {"pr": {"recall": curves.recall, "precision": curves.precision}}
-    points["roc"] = {"false_positive_rate": curves.false_positives, "true_positive_rate": curves.recall}
-    for name, columns in points.items():
-        _curve_table(names, curves.threshold, columns).to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
     draw_confusion(folder / "confusion.png", total, names)
-    draw_curves(folder / "curves.png", curves, names, [c.color for c in outcome.classes])
-    draw_reliability(folder / "reliability.png", outcome.chips.before, outcome.chips.after)
     bar_total = None if bar is None else by(bar, "block_id", size)[1].sum(axis=0)
-    draw_classes(folder / "classes.png", total, bar_total, names)
+    draw_classes(folder / "classes.png", total, bar_total, names, m.void_of(outcome.task))
+    if outcome.chips:
+        curves = m.curves(outcome.network.histogram)
+        points = {"pr": {"recall": curves.recall, "precision": curves.precision}}
+        points["roc"] = {"false_positive_rate": curves.false_positives, "true_positive_rate": curves.recall}
+        for name, columns in points.items():
+            table = _curve_table(names, curves.threshold, columns)
+            table.to_csv(folder / f"{name}.csv", index=False, float_format="%.6f")
+        draw_curves(folder / "curves.png", curves, names, [c.color for c in outcome.classes])
+        draw_reliability(folder / "reliability.png", outcome.chips.before, outcome.chips.after)
 
 
 def _scene_table(outcome: Outcome, frame: pd.DataFrame) -> pd.DataFrame:
@@ -124,8 +150,8 @@ def _scene_table(outcome: Outcome, frame: pd.DataFrame) -> pd.DataFrame:
             "date": [scene.datetime.date().isoformat() for scene in scenes],
             "season": [scene.season for scene in scenes],
             "zone": [scene.zone for scene in scenes],
-            "pixels": counts.sum(axis=(1, 2)),
-            "miou": m.miou(counts),
+            "pixels" if outcome.chips else "objects": counts.sum(axis=(1, 2)),
+            "miou": m.miou(counts, m.void_of(outcome.task)),
             "accuracy": m.accuracy(counts),
         }
     )

@@ -20,6 +20,7 @@ from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.layers import CLASSES, NODATA, Layer
+from pipelines.inference.outlines import OBJECTS, OBJECTS_FLATGEOBUF
 from pipelines.inference.polygons import FLATGEOBUF, POLYGONS
 from pipelines.inference.raster import Raster
 from pipelines.inference.seams import SeamScore
@@ -97,6 +98,10 @@ def map_item(
         if layer.file == CLASSES:
             fields["classification:classes"] = legend(classes)
         item.assets[Path(layer.file).stem] = _asset(folder / layer.file, layer.title, _COG, fields)
+    if (objects := folder / OBJECTS).exists():
+        item.assets["objects"] = _asset(objects, "Objects with their scores", "application/vnd.apache.parquet", {})
+        other = folder / OBJECTS_FLATGEOBUF
+        item.assets["objects_flatgeobuf"] = _asset(other, "Objects with their scores", "application/vnd.flatgeobuf", {})
     if (polygons := folder / POLYGONS).exists():
         item.assets["polygons"] = _asset(polygons, "Classes as polygons", "application/vnd.apache.parquet", {})
         item.assets["flatgeobuf"] = _asset(folder / FLATGEOBUF, "Classes as polygons", "application/vnd.flatgeobuf", {})

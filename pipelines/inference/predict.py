@@ -7,29 +7,33 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also
 from pipelines.files import replacing
+from pipelines.inference.detect import burned, detected
 from pipelines.inference.item import write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
-from pipelines.inference.memory import share
+from pipelines.inference.memory import Share, share
+from pipelines.inference.outlines import write_objects
 from pipelines.inference.polygons import write_polygons
-from pipelines.inference.raster import Raster
+from pipelines.inference.raster import Raster, RasterSource
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.seams import seam_score
 from pipelines.inference.stitch import Observer, RowBand, stitched
 from pipelines.inference.windows import Axis
 from pipelines.inference.writer import MapWriter, alone_at
 from pipelines.progress import report
+from pipelines.training.objects import Objects
 
 PROFILE = "profile.bin"
 log = logging.getLogger(__name__)
@@ -75,7 +79,8 @@ def predict(
     simplify: float = 0.0,
 ) -> Mapped:
     """Map ``raster`` into the folder ``target``: ``classes.tif``, ``confidence.tif``, ``item.json``, what ``recorder``
-    writes, and what ``also`` asks for; ``simplify`` is that of its polygons.
+    writes, and what ``also`` asks for; ``simplify`` is that of its polygons. What a detector finds is there too, as
+    boxes with their scores, and the rasters show where these lie.
 
     The folder appears whole or not at all. A killed run leaves its finished rows in a hidden folder beside it, and the
     next one with the same input goes on from there to the same bytes. Raises ``BadData`` for input or memory that will
@@ -99,23 +104,17 @@ def predict(
         writer = MapWriter(work, raster, shown, _key(raster, bundle, runtime, tiling, allowance.batch, shown))
         _take_up(writer, recorder, work)
         with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
-            bands = stitched(
-                source,
-                runtime,
-                classes=len(contract.classes),
-                fill=contract.means,
-                window=tiling.window,
-                overlap=tiling.overlap,
-                batch=allowance.batch,
-                max_memory=allowance.kernel,
-                start=writer.rows,
-            )
-            for band in bands:
+            objects = None
+            if contract.task == "detection":
+                objects = _objects(source, contract, runtime, tiling, allowance.batch, work, raster.id)
+            for band in _bands(source, contract, runtime, tiling, allowance, writer.rows, objects):
                 _put(writer, recorder, work, band)
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
                 draft.mkdir()
                 class_pixels = writer.finish(draft, contract.classes)
+                if objects is not None:
+                    write_objects(objects[objects.scores >= contract.threshold], raster, contract.classes, draft)
                 if "polygons" in also:
                     write_polygons(draft / CLASSES, draft, contract.classes, simplify)
                 if recorder:
@@ -127,6 +126,38 @@ def predict(
     mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
     log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
     return mapped
+
+
+def _bands(
+    source: RasterSource,
+    contract: Contract,
+    runtime: Runtime,
+    tiling: Tiling,
+    allowance: Share,
+    start: int,
+    objects: Objects | None,
+) -> Iterator[RowBand]:
+    """Rows of probabilities, of ``objects`` where these are what the model finds."""
+    common: dict[str, Any] = {"classes": len(contract.classes), "fill": contract.means, "start": start}
+    common |= {"window": tiling.window, "overlap": tiling.overlap}
+    if objects is not None:
+        return burned(source, objects, threshold=contract.threshold, **common)
+    return stitched(source, runtime, batch=allowance.batch, max_memory=allowance.kernel, **common)
+
+
+def _objects(
+    source: RasterSource, contract: Contract, runtime: Runtime, tiling: Tiling, batch: int, work: Path, id: str
+) -> Objects:
+    return detected(
+        source,
+        runtime,
+        fill=contract.means,
+        window=tiling.window,
+        overlap=tiling.overlap,
+        batch=batch,
+        kept=work,
+        tell=lambda row: report(row, source.height, f"rows of {id} searched"),
+    )
 
 
 def _take_up(writer: MapWriter, recorder: Recorder | None, work: Path) -> None:

@@ -19,7 +19,9 @@ SIDE = 32  # sides that the networks take are multiples of it
 
 
 class Runtime:
-    """A ``Predictor``: physical units ``(n, bands, h, w)`` to probabilities ``(n, classes, h, w)``, both float32."""
+    """A ``Predictor``: physical units ``(n, bands, h, w)`` to probabilities ``(n, classes, h, w)``, both float32; of a
+    detector what ``detected`` takes, boxes and scores ``(n, places, 4 + classes)``.
+    """
 
     def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
         contract = bundle.contract
@@ -27,17 +29,18 @@ class Runtime:
         self._activation_bytes = contract.activation_bytes
         self.on_gpu = _has_cuda()
         graph = _torch_logits(bundle) if self.on_gpu else _onnx_logits(bundle, threads or cores())
-        self._probabilities = calibrated(averaged(graph, contract.views), contract.temperature)
+        detects = contract.task == "detection"
+        self._answer = graph if detects else calibrated(averaged(graph, contract.views), contract.temperature)
         self.resident_bytes: int = psutil.Process().memory_info().rss
 
     def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Probabilities of filled pixels. Raises ``BadData`` for shapes that the graph does not take."""
+        """What the model says of filled pixels. Raises ``BadData`` for shapes that the graph does not take."""
         if pixels.ndim != 4 or pixels.shape[1] != self._bands or pixels.shape[2] % SIDE or pixels.shape[3] % SIDE:
             raise BadData(
                 f"The model takes (n, {self._bands}, height, width) with sides that are multiples of {SIDE}, "
                 f"not {pixels.shape}; choose another window."
             )
-        return self._probabilities(np.ascontiguousarray(pixels, np.float32))
+        return self._answer(np.ascontiguousarray(pixels, np.float32))
 
     def working_bytes(self, window: int) -> int:
         """Main memory that one window of a batch takes while the graph runs."""

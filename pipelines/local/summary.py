@@ -80,12 +80,14 @@ def _certificate(found: dict[str, Any]) -> str:
 
 def _metrics(metrics: dict[str, Any]) -> Table:
     table = Table(title="Test blocks", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("", "IoU", "interval", "precision", "recall", "F1"):
+    finds = "map50" in metrics  # objects
+    for column in ("", "IoU", "interval", "precision", "recall", "F1", *(("AP50", "AP") if finds else ())):
         table.add_column(column, justify="left" if not column else "right")
     for name, found in metrics["classes"].items():
         table.add_row(
             name, _number(found["iou"]), f"{_number(found['low'])} to {_number(found['high'])}",
             _number(found["precision"]), _number(found["recall"]), _number(found["f1"]),
+            *((_number(found.get("ap50")), _number(found.get("ap"))) if finds else ()),
         )  # fmt: skip
     mean = metrics["miou"]
     interval = f"{_number(mean['low'])} to {_number(mean['high'])}"

@@ -6,6 +6,7 @@ import logging
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import geopandas as gpd
@@ -21,7 +22,9 @@ from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation import metrics as m
 from pipelines.evaluation.bootstrap import paired_gain
+from pipelines.evaluation.finding import Finder, truths_of
 from pipelines.evaluation.ground import digest, ground_of, read_plan
+from pipelines.evaluation.objects import tally_objects
 from pipelines.evaluation.score import Tally, by, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import store
@@ -82,6 +85,8 @@ class _Trial:
         self.plan = read_plan(self.data / "plan.parquet")
         self.names = [c.name for c in params.labels.classes]
         self.test = digest(self.manifest, self.plan, params.labels)
+        self.void = m.void_of(params.task)
+        self.miou = partial(m.miou, void=self.void)
 
     def evidence(self, challenger: ModelVersion, champion: ModelVersion | None) -> Evidence:
         ours = open_bundle(f"models:/{challenger.name}/{challenger.version}")
@@ -90,17 +95,17 @@ class _Trial:
         frame = self.scores(challenger, ours)
         _, total = by(frame, "block_id", len(self.names))
         scenes, per_scene = by(frame, "scene_id", len(self.names))
-        ious = m.class_scores(total.sum(axis=0)).iou
+        ious = m.class_scores(total.sum(axis=0), self.void).iou
         found = Evidence(
             test=self.test,
             blocks=len(total),
             seen=0,
             opponent=None,
-            miou=_number(m.miou(total.sum(axis=0))),
+            miou=_number(self.miou(total.sum(axis=0))),
             opponent_miou=None,
             gain=None,
             classes={n: float(iou) for n, iou in zip(self.names, ious, strict=True) if np.isfinite(iou)},
-            scenes={s: float(v) for s, v in zip(scenes, m.miou(per_scene), strict=True) if np.isfinite(v)},
+            scenes={s: float(v) for s, v in zip(scenes, self.miou(per_scene), strict=True) if np.isfinite(v)},
         )
         if champion is None:
             return self.against_baseline(found, frame, challenger)
@@ -137,11 +142,11 @@ class _Trial:
         gain = paired_gain(
             mine,
             opposite,
-            m.miou,
+            self.miou,
             resamples=self.params.evaluate.bootstrap,
             confidence=self.params.gate.confidence,
         )
-        return {"blocks": len(blocks), "gain": gain, "opponent_miou": _number(m.miou(opposite.sum(axis=0)))}
+        return {"blocks": len(blocks), "gain": gain, "opponent_miou": _number(self.miou(opposite.sum(axis=0)))}
 
     def scores(self, version: ModelVersion, bundle: Bundle) -> pd.DataFrame:
         """Block scores of a version on this test: those on record, or its bundle's, put on record."""
@@ -154,6 +159,9 @@ class _Trial:
 
     def scored(self, bundle: Bundle) -> Tally:
         contract, tally = bundle.contract, Tally(len(self.names))
+        if contract.task == "detection":
+            self.count_objects(bundle, tally)
+            return tally
         stitch = Stitcher(Runtime(bundle), len(self.names), contract.means, contract.window, contract.overlap)
         tested = set(self.plan.loc[self.plan["split"] == "test", "scene_id"])
         scenes = [scene for scene in self.manifest.scenes if scene.id in tested]
@@ -165,6 +173,15 @@ class _Trial:
                 with in_bands(scene, self.catalog, contract.band_names).open() as source:
                     tally_scene(tally, ground, stitch(source))
         return tally
+
+    def count_objects(self, bundle: Bundle, tally: Tally) -> None:
+        contract = bundle.contract
+        finder = Finder(Runtime(bundle), contract.band_names, contract.means, contract.window, contract.overlap)
+        truths = truths_of(self.manifest, self.plan, "test", self.catalog, finder.bands, self.data, self.params.labels)
+        for done, truth in enumerate(truths):
+            report(done, len(truths), f"scoring {bundle.name} on scene {truth.scene.id}")
+            objects = finder.objects(truth.scene, self.catalog)
+            tally_objects(tally, truth, objects[objects.scores >= contract.threshold])
 
 
 def contract_differences(challenger: Contract, champion: Contract) -> tuple[str, ...]:

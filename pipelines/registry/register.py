@@ -45,7 +45,7 @@ MODEL_URI = "swath.model_uri"
 _FILES = (
     "train/weights.safetensors",
     "train/model.json",
-    "evaluation/temperature.json",
+    "evaluation/calibration.json",
     "metrics.json",
     "blocks.parquet",
     "reference/index.json",

@@ -68,7 +68,12 @@ class ChipBatches(Dataset[Batch]):
         self.augmentation, self.seed = tuple(augmentation), seed
 
     def __getitem__(self, draw: Draw) -> Batch:
-        pixels, labels, masks = self.store.gather(draw.rows)
+        return self.drawn(draw)
+
+    def drawn(self, draw: Draw, carried: NDArray[np.int64] | None = None) -> Batch:
+        """A batch; ``carried`` ``(n, h, w)`` goes where the labels would, through the same flips and turns."""
+        pixels, classes, masks = self.store.gather(draw.rows)
+        labels: NDArray[np.integer] = classes if carried is None else carried
         images = physical(pixels, self.store.scale[draw.rows], self.store.offset[draw.rows])
         if self.augmentation:
             chance = torch.Generator().manual_seed(seed_of(self.seed, draw.epoch, draw.step))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pandas as pd
 from lightning.pytorch.callbacks import EarlyStopping
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.progress import report
-from pipelines.training.task import TrainingTask
 from pipelines.training.tracking import log_epoch
 
 _log = logging.getLogger(__name__)
-_COLUMNS = ("train_loss", "val_loss", "val_miou", "lr")
 
 
 class History(L.Callback):
@@ -27,8 +25,10 @@ class History(L.Callback):
     the weights from what is known of them.
     """
 
-    def __init__(self, stopping: EarlyStopping) -> None:
-        self.stopping = stopping
+    def __init__(self, stopping: EarlyStopping, score: str, called: str) -> None:
+        """``score`` is the metric that people are told, as ``called``."""
+        self.stopping, self.score, self.called = stopping, score, called
+        self.columns = ("train_loss", "val_loss", score, "lr")
         self.rows: list[dict[str, float]] = []
         self.best_loss = math.inf
         self.best_epoch = -1
@@ -40,8 +40,7 @@ class History(L.Callback):
         trainer.should_stop = self.stopping.wait_count >= self.stopping.patience
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, TrainingTask)
-        state = pl_module.trained.state_dict()
+        state = cast(nn.Module, pl_module.trained).state_dict()
         self._validated = {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -51,14 +50,14 @@ class History(L.Callback):
         if values["val_loss"] < self.best_loss:
             self.best_loss, self.best_epoch = values["val_loss"], epoch
             self.best = self._validated
-        self.rows.append({"epoch": epoch} | {name: values[name] for name in _COLUMNS})
+        self.rows.append({"epoch": epoch} | {name: values[name] for name in self.columns})
         log_epoch(epoch, {name: value for name, value in values.items() if math.isfinite(value)})
-        said = f"epoch {epoch} of {trainer.max_epochs}, val mIoU {values['val_miou']:.2f}"
+        said = f"epoch {epoch} of {trainer.max_epochs}, {self.called} {values[self.score]:.2f}"
         report(epoch, trainer.max_epochs or epoch, said)
         _log.info("%s, train loss %.3f, val loss %.3f", said, values["train_loss"], values["val_loss"])
 
     def table(self) -> pd.DataFrame:
-        return pd.DataFrame(self.rows, columns=["epoch", *_COLUMNS])
+        return pd.DataFrame(self.rows, columns=["epoch", *self.columns])
 
     def state_dict(self) -> dict[str, Any]:
         kept = ("rows", "best_loss", "best_epoch", "best")

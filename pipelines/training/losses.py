@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Term = Literal["cross_entropy", "dice", "focal"]
+Term = Literal["cross_entropy", "dice", "focal", "detector"]  # the last is a detector's own, and not of pixels
 IGNORE = 255
 GAMMA = 2.0  # of the focal loss, as in its paper
 MAX_RATIO = 10.0  # between the largest and the smallest class weight

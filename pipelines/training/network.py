@@ -12,6 +12,7 @@ from torchgeo.models import FCN, FarSeg
 
 from pipelines.config.params import Model
 from pipelines.errors import BadData
+from pipelines.training.detector import BODY, Detector, build_detector
 
 ENCODERS = ("encoder", "backbone")  # what the libraries call it
 _FARSEG_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
@@ -61,10 +62,13 @@ def build(model: Model, bands: int, classes: int) -> nn.Module:
 
     ``smp`` takes every architecture of segmentation-models-pytorch, on its own encoders, on ``tu-`` and the name of a
     timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``. ``timm``
-    takes each of its networks, as ``Whole``. Raises ``BadData`` for names that the library does not know.
+    takes each of its networks, as ``Whole``. ``torchvision`` takes ``fcos``, which is a ``Detector`` and answers with
+    boxes. Raises ``BadData`` for names that the library does not know.
     """
     if model.library == "timm":
         return _of_timm(model, bands, classes)
+    if model.library == "torchvision":
+        return build_detector(model, bands, classes)
     make = _of_smp if model.library == "smp" else _of_torchgeo
     if model.detail:
         return Detailed(make(model, bands, model.detail), bands, model.detail, classes)
@@ -78,6 +82,8 @@ def encoder(network: nn.Module) -> dict[str, nn.Parameter]:
         heads = heads if isinstance(heads, tuple) else (heads,)
         head = {id(parameter) for layer in heads for parameter in layer.parameters()}
         return {name: parameter for name, parameter in network.named_parameters() if id(parameter) not in head}
+    if isinstance(network, Detector):
+        return {name: parameter for name, parameter in network.named_parameters() if name.startswith(f"{BODY}.")}
     own = tuple(f"{stem}{part}." for stem in ("", "coarse.") for part in ENCODERS)
     return {name: parameter for name, parameter in network.named_parameters() if name.startswith(own)}
 

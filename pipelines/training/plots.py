@@ -91,7 +91,7 @@ def samples_figure(seen: Review, statistics: Statistics, classes: Sequence[Label
     count = len(seen.images)
     figure = Figure(figsize=(7.5, 2.5 * count), layout="constrained")
     for row, panes in enumerate(figure.subplots(count, 3, squeeze=False)):
-        panes[0].imshow(_picture(seen.images[row], statistics))
+        panes[0].imshow(picture(seen.images[row], statistics))
         panes[1].imshow(np.ma.masked_equal(seen.labels[row], IGNORE), **show)
         panes[2].imshow(seen.predicted[row], **show)
         for pane, title in zip(panes, ("image", "label", "prediction"), strict=True):
@@ -100,7 +100,7 @@ def samples_figure(seen: Review, statistics: Statistics, classes: Sequence[Label
     return figure
 
 
-def _picture(image: NDArray[np.float32], statistics: Statistics) -> NDArray[np.float32]:
+def picture(image: NDArray[np.float32], statistics: Statistics) -> NDArray[np.float32]:
     """``(h, w, 3)``, 0 to 1: red, green and blue where the bands are named so, else the first three or the first."""
     names = [band.name for band in statistics.bands]
     known = next((trio for trio in _RED_GREEN_BLUE if set(trio) <= set(names)), None)

@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from torchgeo.models import get_weight
 
 from pipelines.errors import BadData, SwathError
+from pipelines.training.detector import BODY
 from pipelines.training.network import ENCODERS, convolutions_of_bands
 
 _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
-_ENCODERS = (*ENCODERS, "encoder.model")
+_ENCODERS = (*ENCODERS, "encoder.model", BODY)
 _LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
 
 

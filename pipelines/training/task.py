@@ -55,15 +55,18 @@ class TrainingTask(L.LightningModule):
         self.log_dict({f"val_iou_{c}": v for c, v in zip(self.classes, iou, strict=True) if not v.isnan()})
 
     def configure_optimizers(self) -> Any:
-        train = self.settings
-        slow = {id(parameter) for parameter in encoder(self.trained.network).values()}
-        parts = [[p for p in self.trained.parameters() if (id(p) in slow) is chosen] for chosen in (False, True)]
-        rates = [rate for rate, part in zip((train.lr, train.lr * train.encoder_lr), parts, strict=True) if part]
-        groups = [{"params": part} for part in parts if part]
-        optimizer = AdamW(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=max(steps, 2), pct_start=0.2)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimizers(self.trained, self.settings, int(self.trainer.estimated_stepping_batches))
+
+
+def optimizers(trained: Normalized, train: Train, steps: int) -> Any:
+    """AdamW under one cycle of the learning rate, the encoder at its own share of it, as Lightning takes them."""
+    slow = {id(parameter) for parameter in encoder(trained.network).values()}
+    parts = [[p for p in trained.parameters() if (id(p) in slow) is chosen] for chosen in (False, True)]
+    rates = [rate for rate, part in zip((train.lr, train.lr * train.encoder_lr), parts, strict=True) if part]
+    groups = [{"params": part} for part in parts if part]
+    optimizer = AdamW(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
+    schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=max(steps, 2), pct_start=0.2)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def class_iou(matrix: Tensor) -> Tensor:

@@ -10,15 +10,17 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch.utils.data import DataLoader
 
 from pipelines.config.params import Params
+from pipelines.dataset.boxes import BoxStore
 from pipelines.dataset.shards import INDEX, ChipStore
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.dataset.statistics import Statistics, read_statistics
 from pipelines.errors import BadData
 from pipelines.files import replacing, sha256, write_json
 from pipelines.lineage.revision import revision
-from pipelines.training import tracking
+from pipelines.training import detection, tracking
 from pipelines.training.attempt import Attempt, attempt, key
 from pipelines.training.averaging import moving_average
 from pipelines.training.batches import loader, train_loader
@@ -28,6 +30,7 @@ from pipelines.training.freezing import Freezing
 from pipelines.training.history import History
 from pipelines.training.losses import CombinedLoss, class_weights
 from pipelines.training.network import build
+from pipelines.training.object_plots import objects_figure
 from pipelines.training.plots import confusion_figure, curves_figure, review, samples_figure
 from pipelines.training.pretrained import load_pretrained
 from pipelines.training.task import TrainingTask
@@ -81,7 +84,7 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
         with replacing(data / "history.csv") as draft:
             history.table().to_csv(draft, index=False, float_format="%.6g")
     best = next(row for row in history.rows if row["epoch"] == history.best_epoch)
-    figures = {name: round(best[name], 4) for name in ("val_loss", "val_miou")}
+    figures = {name: round(best[name], 4) for name in ("val_loss", history.score)}
     return {"run_id": run, "epochs": len(history.rows), "best_epoch": history.best_epoch} | figures
 
 
@@ -97,11 +100,9 @@ def _network(params: Params, statistics: Statistics) -> Normalized:
 
 def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params, work: Attempt) -> History:
     settings = params.train
-    names = tuple(c.name for c in params.labels.classes)
-    weights = class_weights([statistics.class_pixels[n] for n in names]) if settings.class_weights else None
-    task = TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names)
+    task, batches, val, told = _task(trained, store, statistics, params)
     stopping = EarlyStopping("val_loss", patience=settings.patience, check_finite=True)
-    history = History(stopping)
+    history = History(stopping, *told)
     keep = ModelCheckpoint(
         work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -124,8 +125,8 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     )
     trainer.fit(
         task,
-        train_loader(store, statistics, settings.batch, settings.augment, settings.seed),
-        loader(store, statistics, "val", settings.batch),
+        batches,
+        val,
         ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
         weights_only=True,
     )
@@ -133,6 +134,23 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     if not history.best:
         raise BadData("The val loss was never finite; lower train.lr, or look for infinite values in the chips.")
     return history
+
+
+def _task(
+    trained: Normalized, store: ChipStore, statistics: Statistics, params: Params
+) -> tuple[L.LightningModule, DataLoader[Any], DataLoader[Any], tuple[str, str]]:
+    """What is trained, on which train and val batches, and the score that tells how it goes, with its name."""
+    settings = params.train
+    if params.task == "detection":
+        boxes = BoxStore(store.folder)
+        objects = detection.train_loader(store, boxes, statistics, settings)
+        val = detection.loader(store, boxes, statistics, "val", settings.batch)
+        return detection.DetectionTask(trained, settings), objects, val, (detection.AP50, "val AP50")
+    names = tuple(c.name for c in params.labels.classes)
+    weights = class_weights([statistics.class_pixels[n] for n in names]) if settings.class_weights else None
+    task = TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names)
+    batches = train_loader(store, statistics, settings.batch, settings.augment, settings.seed)
+    return task, batches, loader(store, statistics, "val", settings.batch), ("val_miou", "val mIoU")
 
 
 def _precision(asked: str, cuda: bool) -> Any:
@@ -147,6 +165,10 @@ def _precision(asked: str, cuda: bool) -> Any:
 def _log_plots(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classes = params.labels.classes
+    if params.task == "detection":
+        val = detection.loader(store, BoxStore(store.folder), statistics, "val", params.train.batch)
+        tracking.log_figure("samples", objects_figure(trained, val, statistics, classes, device))
+        return
     seen = review(trained, loader(store, statistics, "val", params.train.batch), len(classes), device)
     tracking.log_figure("confusion", confusion_figure(seen.confusion, classes))
     tracking.log_figure("precision_recall", curves_figure(seen, classes))

@@ -127,7 +127,7 @@ def test_building_again_gives_the_same_contract_and_weights(tmp_path):
     assert differing <= {"mlm.json", "card.md"}  # they name the commit of their workspace
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "evaluation/temperature.json", "blocks.parquet", "certificate.json"])
+@pytest.mark.parametrize("name", ["metrics.json", "evaluation/calibration.json", "blocks.parquet", "certificate.json"])
 def test_a_workspace_that_lacks_a_part_is_refused_with_the_stage_to_run(tmp_path, name):
     params = write_workspace(tmp_path)
     (tmp_path / "data" / name).unlink()

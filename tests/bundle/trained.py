@@ -79,7 +79,7 @@ def write_workspace(workspace: Path) -> Params:
             "classes": {name: {"iou": 0.6, "low": 0.5, "high": 0.7, "precision": 0.9} for name in CLASSES},
         },
     )
-    write_json(data / "evaluation" / "temperature.json", {"temperature": TEMPERATURE})
+    write_json(data / "evaluation" / "calibration.json", {"temperature": TEMPERATURE, "threshold": 0.5})
     confusions = [np.diag([90, 80, 70]) + 10 * block for block in (1, 2, 3)]
     rows = [(f"b{i}", "s", "network", confusion.ravel().tolist()) for i, confusion in enumerate(confusions)]
     columns = ["block_id", "scene_id", "model", "confusion"]

@@ -66,7 +66,7 @@ def test_tables_and_pictures_are_there_for_people_and_for_dvc(evaluated, trained
     metrics, _, _ = evaluated
     folder = trained.data / "evaluation"
     assert read_json(trained.data / "metrics.json") == metrics
-    assert read_json(folder / "temperature.json")["temperature"] == pytest.approx(metrics["temperature"], abs=1e-5)
+    assert read_json(folder / "calibration.json")["temperature"] == pytest.approx(metrics["temperature"], abs=1e-5)
     table = pd.read_csv(folder / "confusion.csv", index_col=0)
     assert list(table.index) == list(table.columns) == list(CLASSES)
     assert table.to_numpy().sum() == metrics["test"]["pixels"]

@@ -1,0 +1,154 @@
+"""Scoring found objects: which are true, counted by block of ground, and average precision as COCO has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from rasterio.windows import Window
+from torchvision.ops import box_iou
+
+from pipelines.evaluation.metrics import Counts
+from pipelines.evaluation.score import Tally
+from pipelines.inference.raster import RasterSource
+from pipelines.labels.boxes import Boxes
+from pipelines.scenes.scene import Scene
+from pipelines.training.detection import average_precision, coco_evaluator
+from pipelines.training.objects import OVERLAP, Objects
+
+BACKGROUND = 0
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """All true objects of a scene. Those outside the ground that is scored count neither for nor against."""
+
+    scene: Scene
+    boxes: Boxes
+    blocks: NDArray[
+        np.object_
+    ]  # (n,): block of ground that the object's centre lies in; None outside, and where masked
+    chips: pd.DataFrame  # of the ground: row, col, size, block_id
+
+    def blocks_at(self, corners: NDArray[np.float32]) -> NDArray[np.object_]:
+        return _blocks_at(corners, self.chips)
+
+
+def truth_of(scene: Scene, boxes: Boxes, chips: pd.DataFrame, source: RasterSource) -> Truth:
+    """The objects of ``scene`` on the ground of ``chips``, which do not overlap."""
+    blocks = _blocks_at(boxes.corners, chips)
+    for i in np.flatnonzero([block is not None for block in blocks]):
+        x, y = ((boxes.corners[i, :2] + boxes.corners[i, 2:]) / 2).astype(int)
+        _, mask = source.block(Window(min(x, scene.width - 1), min(y, scene.height - 1), 1, 1))
+        if mask.any():
+            blocks[i] = None
+    return Truth(scene, boxes, blocks, chips)
+
+
+def matched(truth: Truth, objects: Objects) -> NDArray[np.int64]:
+    """For each of ``objects``, by falling score, the row of the true object that it is, or -1.
+
+    As in COCO: of the objects of its class that it overlaps by ``OVERLAP`` and that no higher score has taken, the one
+    that it overlaps most, those on the scored ground first.
+    """
+    found = np.full(len(objects), -1, np.int64)
+    if not len(objects) or not len(truth.boxes.corners):
+        return found
+    overlaps = box_iou(torch.from_numpy(objects.boxes), torch.from_numpy(truth.boxes.corners)).numpy()
+    overlaps[objects.classes[:, None] != truth.boxes.classes[None]] = 0
+    scored = np.array([block is not None for block in truth.blocks])
+    free = np.ones(overlaps.shape[1], bool)
+    for i in np.argsort(-objects.scores, kind="stable"):
+        fitting = free & (overlaps[i] >= OVERLAP)
+        fitting = fitting & scored if (fitting & scored).any() else fitting
+        if fitting.any():
+            found[i] = np.argmax(np.where(fitting, overlaps[i], 0))
+            free[found[i]] = False
+    return found
+
+
+def tally_objects(tally: Tally, truth: Truth, objects: Objects) -> None:
+    """Count ``objects``, those above the threshold, into the blocks of the ground: pairs of true and found class, where
+    the background stands for what is not there or was not found."""
+    for block in truth.chips["block_id"].unique():
+        tally.blocks.setdefault((block, truth.scene.id), _nothing(tally.classes))
+    pairs = matched(truth, objects)
+    for block, index in zip(truth.blocks_at(objects.boxes)[pairs < 0], objects.classes[pairs < 0], strict=True):
+        if block is not None:
+            tally.blocks[block, truth.scene.id][BACKGROUND, index] += 1
+    hit = np.isin(np.arange(len(truth.blocks)), pairs)
+    for block, index, right in zip(truth.blocks, truth.boxes.classes, hit, strict=True):
+        if block is not None:
+            tally.blocks[block, truth.scene.id][index, index if right else BACKGROUND] += 1
+
+
+def best_threshold(found: Sequence[tuple[Truth, Objects]]) -> float:
+    """The score above which objects have the highest F1, all classes and scenes together; 0.5 where none is right."""
+    right, scores, total = [np.empty(0, bool)], [np.empty(0, np.float32)], 0
+    for truth, objects in found:
+        pairs = matched(truth, objects)
+        on_ground = np.array([b is not None for b in truth.blocks], bool)
+        inside = np.array([b is not None for b in truth.blocks_at(objects.boxes)], bool)
+        counted = np.where(pairs >= 0, on_ground[pairs] if on_ground.size else False, inside)
+        right.append((pairs >= 0)[counted])
+        scores.append(objects.scores[counted])
+        total += int(on_ground.sum())
+    hits, score = np.concatenate(right), np.concatenate(scores)
+    order = np.argsort(-score, kind="stable")
+    f1 = 2 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + max(total, 1))
+    if not hits.any():
+        return 0.5
+    best = int(np.argmax(f1))
+    following = score[order][best + 1] if best + 1 < len(order) else 0.0
+    return float((score[order][best] + following) / 2)  # between two scores, so that rounding decides nothing
+
+
+def precision(found: Sequence[tuple[Truth, Objects]], names: Sequence[str]) -> dict[str, Any]:
+    """Average precision by COCO's evaluator over the scored ground of scenes: ``map`` (IoU 0.5 to 0.95) and ``map50``,
+    and both of each class but the background; ``None`` where the truth has no object."""
+    coco = coco_evaluator()
+    for truth, objects in found:
+        outside = np.array([block is None for block in truth.blocks], bool)
+        kept = (matched(truth, objects) >= 0) | np.array([b is not None for b in truth.blocks_at(objects.boxes)], bool)
+        shown = objects[kept]
+        predicted: Arrays = {"boxes": shown.boxes, "scores": shown.scores, "labels": shown.classes.astype(np.int64)}
+        given: Arrays = {"boxes": truth.boxes.corners, "labels": truth.boxes.classes.astype(np.int64)}
+        crowd: Arrays = {"iscrowd": outside.astype(np.int64)}  # what COCO neither asks for nor minds
+        coco.update([_tensors(predicted)], [_tensors(given | crowd)])
+    each, nothing = average_precision(coco), np.empty(0)
+    scores = {
+        name: {"ap": _mean(each.get(index, nothing)), "ap50": _mean(each.get(index, nothing)[:1])}
+        for index, name in enumerate(names)
+        if index != BACKGROUND
+    }
+    known = [one for one in scores.values() if one["ap"] is not None]
+    means = [_mean(np.array([one[key] for one in known], np.float64)) for key in ("ap", "ap50")]
+    return {"map": means[0], "map50": means[1], "classes": scores}
+
+
+def _blocks_at(corners: NDArray[np.float32], chips: pd.DataFrame) -> NDArray[np.object_]:
+    centres = (corners[:, :2] + corners[:, 2:]) / 2
+    found = np.full(len(centres), None, object)
+    for chip in chips.itertuples():
+        inside = (centres >= [chip.col, chip.row]).all(axis=1)
+        inside &= (centres < [chip.col + chip.size, chip.row + chip.size]).all(axis=1)
+        found[inside] = chip.block_id
+    return found
+
+
+def _nothing(classes: int) -> Counts:
+    return np.zeros((classes, classes), np.int64)
+
+
+def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    return round(float(values.mean()), 6) if len(values) and np.isfinite(values).all() else None

@@ -1,0 +1,129 @@
+"""Objects of a raster of any size, from windows of one size, in bounded memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.errors import BadData
+from pipelines.files import replacing
+from pipelines.inference.merge import merged
+from pipelines.inference.stitch import RowBand, row_bands
+from pipelines.inference.strip import Source, Strip
+from pipelines.inference.windows import Axis
+from pipelines.training.objects import Objects, suppressed
+
+Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to (n, places, 4 + classes)
+_NEAR = 2.0  # pixels from the edge of a window at which a box counts as cut off
+
+
+def detected(
+    source: Source,
+    detector: Answers,
+    *,
+    fill: Sequence[float] | NDArray[np.float32],
+    window: int,
+    overlap: int,
+    batch: int,
+    kept: Path | None = None,
+    tell: Callable[[int], None] = lambda row: None,
+) -> Objects:
+    """Objects of ``source`` in its pixels, ``merged`` over windows that overlap.
+
+    Masked pixels are set to ``fill`` before the network sees them; windows without a usable pixel skip it. Objects
+    whose centre lies beyond the border, where windows see reflections, are dropped, and others end at the border. What
+    was found is held in memory, a few bytes an object, pixels are not. With the folder ``kept``, each finished row of
+    windows is put there, and taken from there when a killed run is started again. ``tell`` is told each row of pixels
+    that is reached.
+    """
+    down, across = Axis(source.height, window, overlap), Axis(source.width, window, overlap)
+    strip = Strip(source, np.asarray(fill, np.float32), window)
+    rows = []
+    for number, top in enumerate(down.starts):
+        file = kept / f"objects-{number}.npz" if kept else None
+        if file and file.exists():
+            rows.append(_read(file))
+            continue
+        strip.move(down, top)
+        found = []
+        for columns, chips in strip.batches(down, top, across, batch):
+            answers = detector(chips)
+            if not np.isfinite(answers).all():
+                raise BadData("The model gave values that are not finite; check its weights and the input's values.")
+            found += [
+                _placed(suppressed(answer), top, across.starts[c], source, window)
+                for c, answer in zip(columns, answers, strict=True)
+            ]
+        rows.append(Objects.joined(found))
+        if file:
+            _write(file, rows[-1])
+        tell(min(top + window, source.height))
+    return merged(Objects.joined(rows))
+
+
+def burned(
+    source: Source,
+    objects: Objects,
+    *,
+    threshold: float,
+    classes: int,
+    fill: Sequence[float] | NDArray[np.float32],
+    window: int,
+    overlap: int,
+    start: int = 0,
+) -> Iterator[RowBand]:
+    """``objects`` as rows of probabilities, so that all that looks at maps can look at them.
+
+    A pixel has the class of the object with the highest score around it. Scores are stretched so that ``threshold``
+    becomes one half: above it an object is likelier than the background, and objects below it are left out.
+    """
+    shown = objects[objects.scores >= threshold]
+    shown = shown[np.argsort(shown.scores, kind="stable")]
+    means = np.asarray(fill, np.float32)[:, None, None]
+    corners = np.rint(shown.boxes).astype(np.int64)
+    for band in row_bands(source.height, window, overlap):
+        if band.stop <= start:
+            continue
+        pixels, mask = source.read(band)
+        np.copyto(pixels, means, where=mask[None] != 0)
+        probabilities = np.zeros((classes, band.stop - band.start, source.width), np.float32)
+        probabilities[0] = 1.0
+        for i in np.flatnonzero((corners[:, 1] < band.stop) & (corners[:, 3] > band.start)):
+            left, top, right, bottom = corners[i]
+            inside = slice(max(top - band.start, 0), max(bottom - band.start, 0)), slice(max(left, 0), right)
+            certainty = 0.5 + 0.5 * (shown.scores[i] - threshold) / max(1 - threshold, 1e-6)
+            probabilities[:, *inside] = 0.0
+            probabilities[0, *inside] = 1 - certainty
+            probabilities[shown.classes[i], *inside] = certainty
+        yield RowBand(band, pixels, mask, probabilities)
+
+
+def _placed(objects: Objects, top: int, left: int, source: Source, window: int) -> Objects:
+    """The objects of the window at ``top`` and ``left`` in pixels of the raster."""
+    x0, y0, x1, y1 = objects.boxes.T
+    cut = (x0 < _NEAR) & (left > 0) | (y0 < _NEAR) & (top > 0)
+    cut |= (x1 > window - _NEAR) & (left + window < source.width)
+    cut |= (y1 > window - _NEAR) & (top + window < source.height)
+    inside = np.clip(objects.boxes, 0, window) + np.array([left, top, left, top], np.float32)
+    x, y = (inside[:, 0] + inside[:, 2]) / 2, (inside[:, 1] + inside[:, 3]) / 2
+    border = np.array([source.width, source.height] * 2, np.float32)
+    boxes = np.clip(inside, 0, border)
+    here = (x >= 0) & (x < source.width) & (y >= 0) & (y < source.height) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return Objects(boxes, objects.scores, objects.classes, cut)[here]
+
+
+def _write(file: Path, objects: Objects) -> None:
+    content = io.BytesIO()
+    np.savez(content, **asdict(objects))
+    with replacing(file) as draft:
+        draft.write_bytes(content.getvalue())
+
+
+def _read(file: Path) -> Objects:
+    with np.load(file, allow_pickle=False) as state:
+        return Objects(**dict(state))

@@ -1,0 +1,151 @@
+"""Training of detectors: batches of chips with their objects, and the Lightning module."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, cast
+
+import lightning as L
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.detection import MeanAveragePrecision
+
+from pipelines.config.params import Train
+from pipelines.dataset.boxes import BoxStore
+from pipelines.dataset.shards import ChipStore
+from pipelines.dataset.statistics import Statistics
+from pipelines.training.batches import BatchOrder, ChipBatches, Draw, seed_of
+from pipelines.training.checkpoint import Normalized
+from pipelines.training.detector import Detector, Target
+from pipelines.training.objects import suppressed
+from pipelines.training.task import optimizers
+
+AP50 = "val_map50"
+
+
+class ObjectBatch(NamedTuple):
+    """Images ``(n, bands, h, w)`` float32, physical, masked pixels filled; and the objects of each."""
+
+    images: Tensor
+    targets: list[Target]
+
+
+class ObjectBatches(Dataset[ObjectBatch]):
+    """Chips with their objects as batches."""
+
+    def __init__(self, chips: ChipBatches, boxes: BoxStore) -> None:
+        self.chips, self.boxes = chips, boxes
+
+    def __getitem__(self, draw: Draw) -> ObjectBatch:
+        size = self.chips.store.header.size
+        places = np.tile(np.arange(size * size).reshape(1, size, size), (len(draw.rows), 1, 1))
+        images, moved = self.chips.drawn(draw, places)
+        targets = []
+        for row, places_of in zip(draw.rows, moved, strict=True):
+            corners, classes = self.boxes.of(int(row))
+            boxes = torch.from_numpy(moved_boxes(corners, places_of.numpy()))
+            targets.append({"boxes": boxes, "labels": torch.from_numpy(classes).long()})
+        return ObjectBatch(images, targets)
+
+
+def moved_boxes(corners: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Boxes ``(n, 4)`` of a square chip after a mirroring or turn that left ``places`` ``(h, w)``: the number, row by
+    row, that each pixel had before."""
+    size = len(places)
+    corner, down, across = (np.array(divmod(int(places[at]), size)) for at in ((0, 0), (1, 0), (0, 1)))
+    steps = np.stack([down - corner, across - corner])  # one row down and one column across, in former rows and columns
+    ends = corners.reshape(-1, 2, 2)[..., ::-1] - 0.5 - corner  # former rows and columns, from the new first pixel
+    now = (ends @ steps.T + 0.5)[..., ::-1]
+    found: NDArray[np.float32] = np.concatenate([now.min(axis=1), now.max(axis=1)], axis=1).astype(np.float32)
+    return found
+
+
+def train_loader(store: ChipStore, boxes: BoxStore, statistics: Statistics, train: Train) -> DataLoader[ObjectBatch]:
+    """Shuffled and augmented batches of the train split."""
+    chips = ChipBatches(store, statistics, train.augment, train.seed)
+    order = BatchOrder(store.rows("train"), train.batch, train.seed)
+    return DataLoader(ObjectBatches(chips, boxes), batch_size=None, sampler=order)
+
+
+def loader(
+    store: ChipStore, boxes: BoxStore, statistics: Statistics, split: str, batch: int
+) -> DataLoader[ObjectBatch]:
+    """Batches of a split as they are, in the order of the index."""
+    chips = ObjectBatches(ChipBatches(store, statistics, (), 0), boxes)
+    return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows(split), batch, None))
+
+
+class DetectionTask(L.LightningModule):
+    """Trains ``trained``, a ``Detector``, in place. Logs train_loss, val_loss and val_map50 an epoch."""
+
+    def __init__(self, trained: Normalized, train: Train) -> None:
+        super().__init__()
+        self.trained, self.settings = trained, train
+        self.evaluator = coco_evaluator()
+        self.lost: list[Tensor] = []  # loss and chips of each val batch
+
+    def training_step(self, batch: ObjectBatch, step: int) -> Tensor:
+        torch.manual_seed(seed_of(self.settings.seed, self.global_step))
+        loss = self._loss(batch)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.images))
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self.evaluator.reset()
+        self.lost.clear()
+
+    def validation_step(self, batch: ObjectBatch, step: int) -> None:
+        loss = self._loss(batch)
+        self.lost.append(torch.stack([loss, loss.new_tensor(len(batch.images))]))
+        answers = self.trained(batch.images).float().cpu().numpy()
+        self.evaluator.update(predictions(answers), [_on_cpu(target) for target in batch.targets])
+
+    def on_validation_epoch_end(self) -> None:
+        losses, chips = torch.stack(self.lost).unbind(1)
+        self.log("val_loss", (losses * chips).sum() / chips.sum())
+        at_half = [each[0] for each in average_precision(self.evaluator).values() if np.isfinite(each[0])]
+        self.log(AP50, float(np.mean(at_half)) if at_half else 0.0)
+
+    def configure_optimizers(self) -> Any:
+        return optimizers(self.trained, self.settings, int(self.trainer.estimated_stepping_batches))
+
+    def _loss(self, batch: ObjectBatch) -> Tensor:
+        detector = cast(Detector, self.trained.network)
+        return detector.losses((batch.images - self.trained.mean) / self.trained.std, batch.targets)
+
+
+def coco_evaluator() -> MeanAveragePrecision:
+    """COCO's evaluator, for ``average_precision``."""
+    return MeanAveragePrecision(backend="pycocotools", extended_summary=True, max_detection_thresholds=[1, 100, 10**6])
+
+
+def average_precision(evaluator: MeanAveragePrecision) -> dict[int, NDArray[np.float64]]:
+    """Of each class that is true or found somewhere, by its index: average precision ``(10,)`` at IoU 0.5 to 0.95; NaN
+    where it is never true.
+
+    These are the evaluator's own precisions. Its summary takes the first 100 objects of an image alone, and a scene
+    holds more.
+    """
+    found = evaluator.compute()
+    precision = found["precision"][:, :, :, 0, -1].double()  # IoU, recall, class; objects of all sizes, and all of them
+    each = precision.where(precision >= 0, torch.nan).nanmean(dim=1).T.numpy()
+    return dict(zip(np.atleast_1d(found["classes"].numpy()).tolist(), each, strict=True))
+
+
+def predictions(answers: NDArray[np.float32]) -> list[dict[str, Tensor]]:
+    """Objects of each image, as torchmetrics takes them, from a detector's answers ``(n, places, 4 + classes)``."""
+    found = [suppressed(answer) for answer in answers]
+    return [
+        {
+            "boxes": torch.from_numpy(objects.boxes),
+            "scores": torch.from_numpy(objects.scores),
+            "labels": torch.from_numpy(objects.classes).long(),
+        }
+        for objects in found
+    ]
+
+
+def _on_cpu(target: Target) -> Target:
+    return {name: tensor.cpu() for name, tensor in target.items()}

@@ -1,0 +1,148 @@
+"""Objects planted in a scene come back from any windows, each once, to the pixel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pipelines.inference.detect import burned, detected
+from pipelines.inference.merge import merged
+from pipelines.training.objects import Objects, suppressed
+
+Box = tuple[int, int, int, int]
+
+
+class Scene:
+    """One band that holds, in each pixel, its own number from 1, so that a window knows where it lies."""
+
+    bands = 1
+
+    def __init__(self, height: int, width: int) -> None:
+        self.height, self.width = height, width
+
+    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        numbers = np.arange(1, self.height * self.width + 1, dtype=np.float32).reshape(self.height, self.width)
+        return numbers[None, rows], np.zeros((rows.stop - rows.start, self.width), np.uint8)
+
+
+def on_raster(numbers: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """Which places of a window lie on the raster and not on its reflection beyond the border."""
+    start = -numbers[0] if numbers[1] < numbers[0] else numbers[0]  # a reflection falls before it rises
+    places = np.arange(len(numbers))
+    return places[(places + start >= 0) & (places + start < length)]
+
+
+class Eyes:
+    """Sees of each planted box what a window shows of it, and of what is cut off by the window only the part within."""
+
+    def __init__(self, scene: Scene, boxes: list[Box], window: int) -> None:
+        self.scene, self.window, self.asked = scene, window, 0
+        self.owner = np.full((scene.height, scene.width), -1)
+        for number, (left, top, right, bottom) in enumerate(boxes):
+            self.owner[top:bottom, left:right] = number
+        self.boxes = boxes
+
+    def __call__(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.asked += len(windows)
+        answers = np.zeros((len(windows), max(len(self.boxes), 1), 6), np.float32)
+        for answer, (pixels,) in zip(answers, windows, strict=True):
+            rows, columns = np.divmod(pixels.astype(np.int64) - 1, self.scene.width)
+            straight = np.ix_(on_raster(rows[:, 0], self.scene.height), on_raster(columns[0], self.scene.width))
+            shown = np.full(pixels.shape, -1)
+            shown[straight] = self.owner[rows, columns][straight]
+            for number in range(len(self.boxes)):
+                seen = shown == number
+                if seen.any():
+                    y, x = np.nonzero(seen)
+                    answer[number] = [x.min(), y.min(), x.max() + 1, y.max() + 1, 0, 0.9]
+        return answers
+
+
+def find(scene: Scene, boxes: list[Box], window: int, overlap: int, kept: Path | None = None) -> Objects:
+    eyes = Eyes(scene, boxes, window)
+    return detected(scene, eyes, fill=[0.0], window=window, overlap=overlap, batch=3, kept=kept)
+
+
+def as_set(objects: Objects) -> set[Box]:
+    return {(int(a), int(b), int(c), int(d)) for a, b, c, d in np.rint(objects.boxes)}
+
+
+@st.composite
+def towns(draw: st.DrawFn) -> tuple[Scene, list[Box]]:
+    """Boxes a few pixels apart: one in each cell of a grid, or none."""
+    cells = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    side = draw(st.integers(20, 60))
+    boxes = []
+    for row in range(cells[0]):
+        for column in range(cells[1]):
+            if draw(st.booleans()):
+                width, height = draw(st.integers(6, side - 4)), draw(st.integers(6, side - 4))
+                left = column * side + draw(st.integers(0, side - 4 - width))
+                top = row * side + draw(st.integers(0, side - 4 - height))
+                boxes.append((left, top, left + width, top + height))
+    return Scene(cells[0] * side, cells[1] * side), boxes
+
+
+@settings(max_examples=60, deadline=None)
+@given(town=towns(), window=st.sampled_from([64, 96]), overlap=st.sampled_from([16, 32]))
+def test_each_object_is_found_once_and_to_the_pixel_whatever_the_windows(
+    town: tuple[Scene, list[Box]], window: int, overlap: int
+) -> None:
+    scene, boxes = town
+    found = find(scene, boxes, window, overlap)
+    assert len(found) == len(boxes)
+    for box in as_set(found):  # a side that ends within the two pixels of a window's edge may be off by those
+        assert any(np.abs(np.subtract(box, planted)).max() <= 2 for planted in boxes)
+
+
+def test_an_object_larger_than_windows_is_put_together() -> None:
+    boxes = [(10, 20, 190, 60), (20, 90, 60, 290), (90, 100, 240, 280)]
+    assert as_set(find(Scene(300, 260), boxes, 64, 32)) == set(boxes)
+
+
+def test_neighbours_of_another_class_and_of_the_same_stay_apart() -> None:
+    boxes = np.array([[0, 0, 10, 10], [9, 0, 19, 10], [0, 0, 10, 10]], np.float32)
+    objects = Objects(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 1, 2], np.uint8), np.zeros(3, bool))
+    assert len(merged(objects)) == 3
+
+
+def test_of_boxes_on_one_object_the_highest_score_stays() -> None:
+    answer = np.array([[0, 0, 10, 10, 0, 0.6], [1, 0, 11, 10, 0, 0.8], [40, 40, 50, 50, 0, 0.01]], np.float32)
+    found = suppressed(answer)
+    assert found.boxes.tolist() == [[1, 0, 11, 10]] and found.classes.tolist() == [1]
+
+
+def test_a_killed_detection_goes_on_after_its_finished_rows(tmp_path: Path) -> None:
+    scene, boxes = Scene(300, 200), [(10, 20, 50, 60), (100, 200, 160, 280)]
+    whole = find(scene, boxes, 64, 32)
+    eyes = Eyes(scene, boxes, 64)
+
+    def dying(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if eyes.asked > 20:
+            raise KeyboardInterrupt
+        return eyes(windows)
+
+    with pytest.raises(KeyboardInterrupt):
+        detected(scene, dying, fill=[0.0], window=64, overlap=32, batch=3, kept=tmp_path)
+    before = eyes.asked
+    again = detected(scene, eyes, fill=[0.0], window=64, overlap=32, batch=3, kept=tmp_path)
+    assert np.array_equal(again.boxes, whole.boxes) and len(list(tmp_path.iterdir())) > 2
+    fresh = Eyes(scene, boxes, 64)
+    detected(scene, fresh, fill=[0.0], window=64, overlap=32, batch=3)
+    assert eyes.asked - before < fresh.asked
+
+
+def test_a_map_of_objects_shows_what_is_above_the_threshold() -> None:
+    boxes = np.array([[2, 3, 12, 9], [10, 3, 20, 9], [30, 30, 40, 40]], np.float32)
+    objects = Objects(boxes, np.array([0.9, 0.5, 0.2], np.float32), np.array([1, 2, 1], np.uint8), np.zeros(3, bool))
+    bands = list(burned(Scene(70, 50), objects, threshold=0.3, classes=3, fill=[0.0], window=32, overlap=8))
+    probabilities = np.concatenate([band.probabilities for band in bands], axis=1)
+    classes = probabilities.argmax(axis=0)
+    assert np.allclose(probabilities.sum(axis=0), 1)
+    assert (classes[3:9, 2:12] == 1).all() and (classes[3:9, 12:20] == 2).all()
+    assert classes.astype(bool).sum() == 6 * 18
