@@ -21,7 +21,8 @@ def draw_confusion(path: Path, counts: Counts, names: list[str]) -> None:
     axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share > 0.55 else "black"
-        axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
+        if share >= 0.005:
+            axes.text(column, row, f"{share:.2f}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="Predicted", ylabel="True", title="Test ground, share of each true class")
@@ -56,14 +57,16 @@ def draw_reliability(path: Path, before: NDArray[np.float64], after: NDArray[np.
     _save(figure, path)
 
 
-def draw_classes(path: Path, network: Counts, baseline: Counts | None, names: list[str]) -> None:
-    """IoU of each class, of the network and of the per-pixel baseline."""
+def draw_classes(
+    path: Path, network: Counts, baseline: Counts | None, names: list[str], void: int | None = None
+) -> None:
+    """IoU of each class but ``void``, of the network and of the per-pixel baseline."""
     figure = Figure(figsize=(2 + 0.9 * len(names), 4), layout="constrained")
     axes = figure.subplots()
     places = np.arange(len(names))
-    axes.bar(places - 0.2, np.nan_to_num(class_scores(network).iou), 0.4, label="network", color="#2f6fb0")
+    axes.bar(places - 0.2, np.nan_to_num(class_scores(network, void).iou), 0.4, label="network", color="#2f6fb0")
     if baseline is not None:
-        axes.bar(places + 0.2, np.nan_to_num(class_scores(baseline).iou), 0.4, label="per pixel", color="#b8b8b8")
+        axes.bar(places + 0.2, np.nan_to_num(class_scores(baseline, void).iou), 0.4, label="per pixel", color="#b8b8b8")
     axes.set_xticks(places, names, rotation=30, ha="right")
     axes.set(ylabel="IoU", title="Test ground", ylim=(0, 1))
     axes.legend(fontsize=8)
