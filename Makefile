@@ -19,8 +19,16 @@ up: $(VENV)/.ready  ## Airflow and MLflow stay up
 down: $(VENV)/.ready  ## stop them
 	@$(SWATH) down
 
-test: $(VENV)/.ready  ## all tests, slow ones included
-	AIRFLOW_HOME=$(VAR)/cache/airflow $(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest $(TESTS)
+PYTEST := AIRFLOW_HOME=$(VAR)/cache/airflow $(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest
+
+test: $(VENV)/.ready  ## all tests, slow ones included; TESTS="-k word" chooses
+ifdef TESTS
+	$(PYTEST) $(TESTS)
+else
+	# a thread a process, or the processes of both workers fight for the cores
+	OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --dist loadfile -m "not e2e" --durations 15
+	$(PYTEST) -m e2e --durations 10
+endif
 
 lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/ruff check --cache-dir $(VAR)/cache/ruff .
