@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from pipelines.training.objects import OVERLAP, Objects
 
@@ -14,73 +18,80 @@ def merged(objects: Objects) -> Objects:
 
     Windows that overlap see an object several times, and windows that an object does not fit into see parts of it. Of
     whole boxes that are one object the highest score stays. A part that lies in a whole box of its class by half
-    vanishes; parts that touch and agree in their extent along one axis are joined, with the highest of their scores.
+    vanishes; parts that meet and agree in their extent along one axis are joined, with the highest of their scores.
     So an object no larger than the overlap of windows has the box that one window gave it, wherever windows lie, and a
     larger one the box around what all windows saw.
     """
-    order = np.lexsort((-objects.scores, objects.cut))
-    objects = objects[order]
-    whole = objects[_survivors(objects[~objects.cut])]
-    parts = objects[objects.cut]
+    objects = objects[np.argsort(-objects.scores, kind="stable")]
+    whole, parts = objects[~objects.cut], objects[objects.cut]
+    whole = whole[_survivors(whole)]
+    meeting = _meeting(parts, whole)
+    inside = meeting.common / _areas(parts.boxes)[meeting.one]
     free = np.ones(len(parts), bool)
-    for part, box in _meeting(parts, whole):
-        inside = _intersection(parts.boxes[part], whole.boxes[box]) / _area(parts.boxes[part])
-        free[part] &= inside < OVERLAP
+    free[meeting.one[inside >= OVERLAP]] = False
     found = Objects.joined([whole, _assembled(parts[free])])
     return found[np.argsort(-found.scores, kind="stable")]
 
 
-def _survivors(whole: Objects) -> NDArray[np.int64]:
-    """Greedy suppression, rows in falling order of score."""
-    import torch
-    from torchvision.ops import batched_nms
+class _Meeting(NamedTuple):
+    """Pairs of rows whose boxes overlap and are of one class, and the area that both cover."""
 
-    given = (torch.from_numpy(whole.boxes), torch.from_numpy(whole.scores), torch.from_numpy(whole.classes).long())
-    kept: NDArray[np.int64] = batched_nms(*given, OVERLAP).numpy()
-    return np.sort(kept)
+    one: NDArray[np.int64]
+    other: NDArray[np.int64]
+    common: NDArray[np.float32]
+
+
+def _meeting(some: Objects, others: Objects) -> _Meeting:
+    tree = shapely.STRtree(shapely.box(*others.boxes.T))
+    one, other = tree.query(shapely.box(*some.boxes.T), predicate="intersects")
+    same = some.classes[one] == others.classes[other]
+    one, other = one[same], other[same]
+    a, b = some.boxes[one], others.boxes[other]
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    return _Meeting(one, other, np.maximum(sides, 0).prod(axis=1))
+
+
+def _survivors(whole: Objects) -> NDArray[np.bool_]:
+    """Greedy suppression; rows stand in falling order of score. Only boxes that meet are compared."""
+    meeting = _meeting(whole, whole)
+    areas = _areas(whole.boxes)
+    union = areas[meeting.one] + areas[meeting.other] - meeting.common
+    same = (meeting.common >= OVERLAP * union) & (meeting.one < meeting.other)
+    order = np.argsort(meeting.one[same], kind="stable")
+    alive = np.ones(len(whole), bool)
+    for better, worse in zip(meeting.one[same][order], meeting.other[same][order], strict=True):
+        if alive[better]:
+            alive[worse] = False
+    return alive
 
 
 def _assembled(parts: Objects) -> Objects:
     """Parts of the same object as one."""
-    group = np.arange(len(parts))
-
-    def root(i: int) -> int:
-        while group[i] != i:
-            i = group[i]
-        return i
-
-    for one, other in _meeting(parts, parts):
-        a, b = parts.boxes[one], parts.boxes[other]
-        if one < other and max(_agreement(a[0::2], b[0::2]), _agreement(a[1::2], b[1::2])) >= OVERLAP:
-            group[root(other)] = root(one)
-    roots = np.array([root(i) for i in range(len(parts))], np.int64)
-    boxes, scores = parts.boxes.copy(), parts.scores.copy()
-    for i, r in enumerate(roots):
-        boxes[r] = [*np.minimum(boxes[r, :2], parts.boxes[i, :2]), *np.maximum(boxes[r, 2:], parts.boxes[i, 2:])]
-        scores[r] = max(scores[r], parts.scores[i])
-    first = np.unique(roots)
-    return Objects(boxes[first], scores[first], parts.classes[first], np.zeros(len(first), bool))
+    if not len(parts):
+        return parts
+    one, other, _ = _meeting(parts, parts)
+    a, b = parts.boxes[one], parts.boxes[other]
+    joint = np.maximum(_agreement(a[:, 0::2], b[:, 0::2]), _agreement(a[:, 1::2], b[:, 1::2])) >= OVERLAP
+    links = coo_array((joint[joint], (one[joint], other[joint])), shape=(len(parts), len(parts)))
+    count, group = connected_components(links, directed=False)
+    boxes = np.concatenate([np.full((count, 2), np.inf), np.full((count, 2), -np.inf)], axis=1).astype(np.float32)
+    np.minimum.at(boxes[:, :2], group, parts.boxes[:, :2])
+    np.maximum.at(boxes[:, 2:], group, parts.boxes[:, 2:])
+    scores = np.zeros(count, np.float32)
+    np.maximum.at(scores, group, parts.scores)
+    classes = np.zeros(count, np.uint8)
+    classes[group] = parts.classes
+    return Objects(boxes, scores, classes, np.zeros(count, bool))
 
 
-def _meeting(some: Objects, others: Objects) -> list[tuple[int, int]]:
-    """Pairs of rows whose boxes meet and are of the same class."""
-    if not len(some) or not len(others):
-        return []
-    tree = shapely.STRtree(shapely.box(*others.boxes.T))
-    pairs = tree.query(shapely.box(*some.boxes.T), predicate="intersects").T
-    return [(int(a), int(b)) for a, b in pairs if some.classes[a] == others.classes[b]]
+def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Intersection over union of stretches of an axis, ``(n, 2)`` each."""
+    common = np.minimum(one[:, 1], other[:, 1]) - np.maximum(one[:, 0], other[:, 0])
+    whole = np.maximum(one[:, 1], other[:, 1]) - np.minimum(one[:, 0], other[:, 0])
+    found: NDArray[np.float32] = common / np.maximum(whole, 1e-9)
+    return found
 
 
-def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Intersection over union of two stretches of an axis."""
-    common = min(one[1], other[1]) - max(one[0], other[0])
-    return float(common / (max(one[1], other[1]) - min(one[0], other[0])))
-
-
-def _intersection(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
-    return float(np.prod(np.maximum(sides, 0)))
-
-
-def _area(box: NDArray[np.float32]) -> float:
-    return max(float(np.prod(box[2:] - box[:2])), 1e-9)
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-9)
+    return found
