@@ -1,4 +1,4 @@
-"""Labels of objects: a table of boxes in pixels of their scenes, and boxes as arrays."""
+"""Labels of objects: boxes in pixels of their scenes, from a table or from Pascal VOC's files, and as arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from defusedxml import ElementTree
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -15,6 +16,7 @@ from pipelines.config.params import Labels
 from pipelines.errors import BadData
 from pipelines.scenes.scene import Scene
 
+VOC = ".xml"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SCENE, _CLASS = ("scene", "image_path"), ("class", "label")
 UNLABELLED = 255
@@ -35,32 +37,33 @@ class Boxes(NamedTuple):
 
 
 class BoxTable:
-    """A CSV with a row a box: scene (or image_path), xmin, ymin, xmax, ymax, class (or label).
-
-    This is how DeepForest writes annotations. Scenes that the table names are labelled whole.
+    """A CSV with a row a box: scene (or image_path), xmin, ymin, xmax, ymax, class (or label), as DeepForest writes
+    it, or files of Pascal VOC, one a scene. Scenes that they name are labelled whole.
     """
 
-    def __init__(self, file: Path, labels: Labels) -> None:
+    def __init__(self, files: list[Path], labels: Labels) -> None:
         self.findings: list[str] = []
-        self._file, self._labels = file, labels
+        self._files, self._labels = files, labels
+        named = files[0].name
         if labels.background is None:
-            raise BadData(f"{file.name} holds boxes, and ground without one needs a class: set labels.background.")
+            raise BadData(f"{named} holds boxes, and ground without one needs a class: set labels.background.")
         self._background = [c.name for c in labels.classes].index(labels.background)
         known = {c.name.casefold(): i for i, c in enumerate(labels.classes)}
         known |= {str(c.value): i for i, c in enumerate(labels.classes)}
         self._boxes: dict[str, list[tuple[list[float], int]]] = {}
         strange: dict[str, int] = {}
-        for scene, corners, name in _rows(file):
+        rows = [row for file in files for row in (_annotated(file) if file.suffix.lower() == VOC else _rows(file))]
+        for scene, corners, name in rows:
             boxes = self._boxes.setdefault(scene, [])
             if (index := known.get(name.casefold())) is None:
                 strange[name] = strange.get(name, 0) + 1
             elif corners[2] <= corners[0] or corners[3] <= corners[1]:
-                self.findings.append(f"{file.name}: a box of {scene} at {corners} has no area and is left out.")
+                self.findings.append(f"{named}: a box of {scene} at {corners} has no area and is left out.")
             elif index != self._background:
                 boxes.append((corners, index))
         if strange:
             told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
-            self.findings.append(f"{file.name}: boxes of {told} are left out, which are none of labels.classes.")
+            self.findings.append(f"{named}: boxes of {told} are left out, which are none of labels.classes.")
 
     def covers(self, scene: Scene) -> bool:
         matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
@@ -87,7 +90,7 @@ class BoxTable:
         return burned
 
     def files(self, scenes: list[Scene]) -> list[Path]:
-        return [self._file]
+        return self._files
 
 
 def holds_boxes(file: Path) -> bool:
@@ -114,6 +117,19 @@ def _rows(file: Path) -> list[tuple[str, list[float], str]]:
             ]
         except (AttributeError, TypeError, ValueError) as error:
             raise BadData(f"{file} has a row that is no box ({error}); each needs four numbers and a class.") from error
+
+
+def _annotated(file: Path) -> list[tuple[str, list[float], str]]:
+    """Boxes of one picture as Pascal VOC writes them (Everingham et al. 2010)."""
+    try:
+        annotation = ElementTree.parse(file)
+        scene = Path(annotation.findtext("filename") or file.name).stem
+        return [
+            (scene, [float(one.findtext(f"bndbox/{c}") or "") for c in _CORNERS], (one.findtext("name") or "").strip())
+            for one in annotation.iterfind("object")
+        ]
+    except (ElementTree.ParseError, ValueError) as error:
+        raise BadData(f"{file} is no annotation of Pascal VOC ({error}); repair it or export it again.") from error
 
 
 def _areas(corners: NDArray[np.float32]) -> NDArray[np.float32]:

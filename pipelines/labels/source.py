@@ -12,7 +12,7 @@ from rasterio.windows import Window
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
 from pipelines.files import named
-from pipelines.labels.boxes import Boxes, BoxTable, holds_boxes
+from pipelines.labels.boxes import VOC, Boxes, BoxTable, holds_boxes
 from pipelines.labels.raster import RASTERS, RasterLabels
 from pipelines.labels.table import TABLES, TableLabels
 from pipelines.labels.vector import VECTORS, VectorLabels
@@ -35,8 +35,8 @@ class LabelSource(Protocol):
 
 
 def open_labels(place: Path, labels: Labels) -> LabelSource:
-    """Labels in a vector file, in a folder of vector files, in a folder of rasters named like their scenes, or in a
-    table of scenes with their classes or boxes.
+    """Labels in a vector file, in a folder of vector files, in a folder of rasters named like their scenes, in files of
+    Pascal VOC, or in a table of scenes with their classes or boxes.
 
     Wildcards in ``place`` stand for several folders. Raises ``BadData`` if it is none of these.
     """
@@ -44,6 +44,8 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
         return VectorLabels([place], labels)
     if place.is_file() and place.suffix.lower() in TABLES:
         return _table(place, labels)
+    if annotations := [path for path in named(place)[1] if path.is_file() and path.suffix.lower() == VOC]:
+        return BoxTable(annotations, labels)
     if folders := [path for path in named(place)[1] if path.is_dir()]:
         files = sorted(f for folder in folders for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
         vectors = [f for f in files if f.suffix.lower() in VECTORS]
@@ -54,24 +56,29 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
             return VectorLabels(vectors, labels)
         if len(tables := [f for f in files if f.suffix.lower() in TABLES]) == 1 and not rasters:
             return _table(tables[0], labels)
+        if (annotations := [f for f in files if f.suffix.lower() == VOC]) and not rasters:
+            return BoxTable(annotations, labels)
         if rasters:
             return RasterLabels(rasters, labels)
     raise BadData(
         f"labels.source {place} is neither a vector file ({' '.join(VECTORS)}), nor a folder with such files or with "
-        f"rasters ({' '.join(RASTERS)}) named like their scenes, nor a CSV of scenes and classes or boxes; correct it "
-        "in params.yaml, or run `dvc pull`."
+        f"rasters ({' '.join(RASTERS)}) named like their scenes, nor a CSV of scenes and classes or boxes, nor files "
+        "of Pascal VOC; correct it in params.yaml, or run `dvc pull`."
     )
 
 
 def boxes_of(source: LabelSource, scene: Scene) -> Boxes:
     """The objects of ``scene``. Raises ``BadData`` if its labels are not drawn as shapes or boxes."""
     if not isinstance(source, VectorLabels | BoxTable):
-        raise BadData("Objects are found by boxes, so labels.source must be a vector file or a CSV of boxes.")
+        raise BadData(
+            "Objects are found by boxes, so labels.source must be a vector file, a CSV of boxes or files of Pascal VOC"
+            "; correct it in params.yaml."
+        )
     return source.boxes(scene)
 
 
 def _table(file: Path, labels: Labels) -> LabelSource:
-    return BoxTable(file, labels) if holds_boxes(file) else TableLabels(file, labels)
+    return BoxTable([file], labels) if holds_boxes(file) else TableLabels(file, labels)
 
 
 def burn(scene: Scene, labels_dir: Path, labels: Labels, window: Window | None = None) -> NDArray[np.uint8]:

@@ -41,6 +41,19 @@ def test_a_table_of_boxes_is_read_burned_and_cut_at_the_border(tmp_path: Path, s
     assert len(source.findings) == 2 and "no area" in source.findings[0] and "'Car' (1)" in source.findings[1]
 
 
+def test_annotations_of_pascal_voc_are_read_like_a_table(tmp_path: Path, scene) -> None:
+    box_of = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>15</xmax><ymax>24</ymax></bndbox>"
+    text = f"<annotation><filename>OSBS_029.tif</filename><object><name>Tree</name>{box_of}</object></annotation>"
+    folder = tmp_path / "annotations"
+    folder.mkdir()
+    (folder / "one.xml").write_text(text)
+    for place in (folder / "one.xml", folder / "*.xml", folder):
+        assert boxes_of(open_labels(place, labels()), scene).corners.tolist() == [[10, 20, 15, 24]]
+    (folder / "one.xml").write_text(text.replace("<xmin>10", "<xmin>"))
+    with pytest.raises(BadData, match="no annotation of Pascal VOC"):
+        open_labels(folder, labels())
+
+
 def test_scenes_that_a_table_lacks_are_unlabelled_and_not_empty(tmp_path: Path, scene) -> None:
     (tmp_path / "boxes.csv").write_text(HEAD + "elsewhere,10,20,15,24,Tree\n")
     source = open_labels(tmp_path / "boxes.csv", labels())
@@ -73,7 +86,7 @@ def test_boxes_need_a_background_and_labels_that_are_drawn(tmp_path: Path, scene
     with pytest.raises(BadData, match=r"set labels.background"):
         open_labels(tmp_path / "boxes.csv", labels(background=None))
     (tmp_path / "classes.csv").write_text("scene,class\nOSBS_029,Tree\n")
-    with pytest.raises(BadData, match="a vector file or a CSV of boxes"):
+    with pytest.raises(BadData, match="a vector file, a CSV of boxes"):
         boxes_of(open_labels(tmp_path / "classes.csv", labels()), scene)
     (tmp_path / "boxes.csv").write_text(HEAD + "OSBS_029,10,twenty,15,24,Tree\n")
     with pytest.raises(BadData, match="four numbers"):
