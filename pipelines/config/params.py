@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 
 Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
+Light = Literal["blue", "green", "red", "nir", "swir16", "swir22"]  # what a cloud model calls the bands that it sees
 Task = Literal["segmentation", "classification", "detection"]  # a class for each pixel, for a whole chip, or boxes
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -32,6 +33,19 @@ class CloudMask(_Section):
     asset: str | None = None
     cloud: tuple[int, ...] = ()
     shadow: tuple[int, ...] = ()
+    model: Literal["ukis-csmask"] | None = None
+    level: Literal["l1c", "l2a"] = "l2a"
+    bands: dict[Light, str] = {}
+
+    @model_validator(mode="after")
+    def _model_can_see(self) -> Self:
+        if self.model is None:
+            return self
+        if missing := [name for name in ("blue", "green", "red", "nir") if name not in self.bands]:
+            raise ValueError(f"{self.model} looks for cloud in {', '.join(missing)} too; say in bands which those are")
+        if ("swir16" in self.bands) != ("swir22" in self.bands):
+            raise ValueError(f"{self.model} sees swir16 and swir22 together; name both in bands, or neither")
+        return self
 
 
 class SceneChecks(_Section):
@@ -64,6 +78,11 @@ class Scenes(_Section):
             value = getattr(self.radiometry, name)
             if isinstance(value, tuple) and len(value) != len(self.bands):
                 raise ValueError(f"radiometry.{name} has {len(value)} values for {len(self.bands)} bands")
+        if model := self.cloud_mask.model:
+            if absent := [name for name in self.cloud_mask.bands.values() if name not in self.bands]:
+                raise ValueError(f"cloud_mask.bands has {', '.join(absent)}, which is not among scenes.bands")
+            if self.radiometry.units != "reflectance":
+                raise ValueError(f"{model} looks for cloud in reflectance, not in {self.radiometry.units}")
         return self
 
     @property

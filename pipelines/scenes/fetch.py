@@ -20,6 +20,7 @@ from pipelines.scenes.area import Bounds
 from pipelines.scenes.bands import Bands, bands_of
 from pipelines.scenes.candidate import Candidate, public, safe_id
 from pipelines.scenes.catalog import write_item
+from pipelines.scenes.clouds import mask_clouds
 from pipelines.scenes.footprint import footprint
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.remote import gdal
@@ -55,7 +56,8 @@ def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Pa
                 offset_applied=candidate.offset_applied,
                 quantities=bands.quantities,
             )
-            scene = _finish(candidate, bands, tally, settled, sentence, draft)
+            clouds = _clouds(candidate, scenes, bands, tally, settled, draft)
+            scene = _finish(candidate, bands, tally, settled, (sentence, clouds), draft)
         statistics = _statistics(scene, tally)
         if not np.isfinite([list(band.values()) for band in statistics.values()]).all():
             raise BadData(
@@ -88,8 +90,27 @@ def _copy(bands: Bands, names: tuple[str, ...], draft: Path) -> Tally:
     return tally
 
 
+def _clouds(
+    candidate: Candidate, scenes: Scenes, bands: Bands, tally: Tally, settled: tuple[Band, ...], draft: Path
+) -> str | None:
+    """How cloud and shadow were found; by the model now, which needs the radiometry, or with the pixels before."""
+    asked = scenes.cloud_mask
+    if candidate.mask is not None:
+        return f"Classes of the asset {asked.asset}: cloud {list(asked.cloud)}, shadow {list(asked.shadow)}."
+    if asked.model is None:
+        return None
+    files = draft / "image.draft.tif", draft / "mask.draft.tif"
+    tally.cloudy, sentence = mask_clouds(*files, settled, tally.mean, asked, _ground_resolution(bands))
+    return sentence
+
+
 def _finish(
-    candidate: Candidate, bands: Bands, tally: Tally, settled: tuple[Band, ...], sentence: str, draft: Path
+    candidate: Candidate,
+    bands: Bands,
+    tally: Tally,
+    settled: tuple[Band, ...],
+    sentences: tuple[str, str | None],
+    draft: Path,
 ) -> Scene:
     with rasterio.open(draft / "image.draft.tif", "r+") as image:
         image.scales, image.offsets = [b.scale for b in settled], [b.offset for b in settled]
@@ -119,7 +140,8 @@ def _finish(
         bbox=bbox,
         geometry=geometry,
         baseline=candidate.baseline,
-        radiometry=sentence,
+        radiometry=sentences[0],
+        clouds=sentences[1],
         nodata_share=1 - tally.valid / tally.pixels,
         cloud_share=tally.cloudy / tally.valid,
         source=public(candidate.source),

@@ -38,7 +38,7 @@ def _candidate(
 ) -> Iterator[Candidate | Refused]:
     name, fingerprint = PurePosixPath(href).name, digest([href, content])
     try:
-        if scenes.cloud_mask.asset:
+        if scenes.cloud_mask.asset and not scenes.cloud_mask.model:
             raise BadData("GeoTIFFs have no cloud mask asset; set params.scenes.cloud_mask.asset to null.")
         footprint, tag = _header(href)
     except BadData as error:

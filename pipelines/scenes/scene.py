@@ -71,6 +71,7 @@ class Scene(BaseModel):
     geometry: dict[str, Any]  # GeoJSON footprint in degrees
     baseline: str | None = None  # processing baseline, where the source states it
     radiometry: str  # how scale and offset were settled, one sentence
+    clouds: str | None = None  # how cloud and shadow were found, one sentence; None: nobody looked for them
     nodata_share: float
     cloud_share: float  # cloud and shadow, of the pixels that have data
     source: str  # href of the item or file that it came from

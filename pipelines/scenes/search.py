@@ -11,6 +11,7 @@ from pipelines.errors import BadData
 from pipelines.scenes import geotiffs, stac
 from pipelines.scenes.area import Bounds
 from pipelines.scenes.candidate import Candidate, Refused, digest, safe_id
+from pipelines.scenes.clouds import require_model
 from pipelines.scenes.dates import Dates
 
 log = logging.getLogger(__name__)
@@ -19,9 +20,14 @@ log = logging.getLogger(__name__)
 def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Candidate], list[Refused]]:
     """All scenes of the source within area, dates and cloud cover, by id, and those that cannot be taken.
 
-    The fingerprint of each changes when its files, its metadata or the parameters that shape its pixels do.
+    The fingerprint of each changes when its files, its metadata or the parameters that shape its pixels do. Raises
+    ``SwathError`` if the cloud model that the parameters ask for is not installed.
     """
-    shaping = [area, scenes.model_dump(include={"assets", "bands", "nodata", "radiometry", "cloud_mask", "unplaced"})]
+    require_model(scenes.cloud_mask)
+    # without a model these shape nothing, and catalogs from before there was one keep their scenes
+    idle = None if scenes.cloud_mask.model else {"cloud_mask": {"model", "level", "bands"}}
+    kept = {"assets", "bands", "nodata", "radiometry", "cloud_mask", "unplaced"}
+    shaping = [area, scenes.model_dump(include=kept, exclude=idle)]
     taken: dict[str, Candidate] = {}
     refused: list[Refused] = []
     for found in _offered(scenes, area, dates):

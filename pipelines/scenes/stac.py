@@ -15,7 +15,7 @@ from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
 from urllib3 import Retry
 
-from pipelines.config.params import Scenes
+from pipelines.config.params import CloudMask, Scenes
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.area import Bounds, intersects
 from pipelines.scenes.candidate import Candidate, Quantity, Refused, baseline_in, digest, public
@@ -125,7 +125,7 @@ def _candidate(item: pystac.Item, scenes: Scenes) -> Candidate | Refused:
     properties = item.properties
     try:
         assets = [_asset(item, key) for key in scenes.assets] or [_only_raster(item)]
-        mask = _asset(item, scenes.cloud_mask.asset) if scenes.cloud_mask.asset else None
+        mask = _classes(item, scenes.cloud_mask)
         when = _when(item)
         if when is None:
             raise BadData("The item has neither datetime nor start_datetime; state one at the source.")
@@ -156,6 +156,13 @@ def _asset(item: pystac.Item, key: str) -> pystac.Asset:
     if key not in item.assets:
         raise BadData(f"The item has no asset {key!r} but {sorted(item.assets)}; correct params.scenes or the item.")
     return item.assets[key]
+
+
+def _classes(item: pystac.Item, wanted: CloudMask) -> pystac.Asset | None:
+    """The asset that the cloud mask is made of; None where none is wanted, or where a model stands in for it."""
+    if wanted.asset is None or (wanted.model and wanted.asset not in item.assets):
+        return None
+    return _asset(item, wanted.asset)
 
 
 def _only_raster(item: pystac.Item) -> pystac.Asset:
