@@ -180,7 +180,7 @@ def test_classes_that_a_scene_brings_go_before_the_model(tmp_path: Path, stand_i
 
 def test_geotiffs_bring_no_classes(tmp_path: Path, stand_in: list[NDArray[np.float32]]) -> None:
     write_band(tmp_path / "a.tif", np.full((32, 32), 5, np.uint8))
-    bands = {"bands": {name: "a" for name in LIGHTS[:4]}}
+    bands = {"bands": dict.fromkeys(LIGHTS[:4], "a")}
     settings = params(tmp_path, assets=[], bands=["a"], cloud_mask={"asset": "SCL"} | MODEL | bands)
     found, refused = search(settings, None, Dates.of(None))
     assert [one.id for one in found] == ["a"] and not refused
@@ -190,7 +190,7 @@ def test_a_model_that_is_not_installed_is_told_before_anything_is_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clouds, "find_spec", lambda _: None)
-    mask = MODEL | {"bands": {name: "B02" for name in LIGHTS}}
+    mask = MODEL | {"bands": dict.fromkeys(LIGHTS, "B02")}
     with pytest.raises(SwathError, match=r"pip install swath\[clouds\]") as caught:
         search(params(tmp_path / "nowhere", cloud_mask=mask), None, Dates.of(None))
     assert not isinstance(caught.value, BadData)  # or scenes would be set aside for what they cannot help
