@@ -37,9 +37,13 @@ def predict(
     batch: Annotated[int | None, typer.Option(min=1, help="Most windows at once; default: the model's.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="probabilities, entropy or polygons; may be repeated.")] = None,
     simplify: Annotated[float, typer.Option(min=0, help="Pixels by which outlines of polygons may move.")] = 0.0,
+    averaged: Annotated[
+        list[str] | None, typer.Option("--with", help="Another model to average with; may be repeated.")
+    ] = None,
 ) -> None:
-    """Map any GeoTIFF: class and confidence COGs and a STAC item each."""
+    """Map any GeoTIFF: class and confidence COGs and a STAC item each; where models disagree too, if there are more."""
     from pipelines.bundle.store import open_bundle
+    from pipelines.inference.ensemble import Ensemble
     from pipelines.inference.memory import parse_size
     from pipelines.inference.predict import Tiling
     from pipelines.inference.predict import predict as map_raster
@@ -58,7 +62,7 @@ def predict(
         batch=batch or contract.batch,
         max_memory=parse_size(max_memory),
     )
-    runtime = Runtime(bundle)
+    runtime = Ensemble([bundle, *map(open_bundle, averaged)]) if averaged else Runtime(bundle)
     mapped, failed = [], {}
     for path in rasters:
         try:

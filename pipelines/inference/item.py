@@ -46,8 +46,9 @@ def write_item(
     class_pixels: dict[str, int],
     seams: SeamScore,
     simplify: float = 0.0,
+    others: Sequence[str] = (),
 ) -> None:
-    """Write ``item.json`` over the map in ``folder``."""
+    """Write ``item.json`` over the map in ``folder``; ``others`` are the models of an ensemble beside ``bundle``."""
     # A file that does not say when it was taken is dated by its last change, and the item says so.
     when = raster.when or datetime.fromtimestamp(Path(raster.image).stat().st_mtime, UTC)
     item = map_item(folder, raster.id, raster, when.astimezone(UTC), layers, bundle.contract.classes)
@@ -61,6 +62,8 @@ def write_item(
         "swath:simplified": simplify,
     }
     item.properties |= made_by(bundle)
+    if others:
+        item.properties["swath:ensemble"] = [bundle.uri, *others]
     item.add_link(pystac.Link("derived_from", raster.source, title=f"Image {raster.id}"))
     write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
 

@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config.params import Also, LabelClass
+from pipelines.inference.ensemble import entropy
 
 CLASSES, CONFIDENCE, PROBABILITIES, ENTROPY = "classes.tif", "confidence.tif", "probabilities.tif", "entropy.tif"
+DISAGREEMENT = "disagreement.tif"
 NODATA = 255  # in all layers
 PERCENT = 0.01  # scale of confidence and entropy: their pixels are whole percents
 STEP = 0.004  # scale of probabilities: 250 is 1
@@ -21,36 +23,44 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Layer:
-    """One file of a map. ``draw`` makes bytes ``(bands, rows, width)`` of probabilities ``(classes, rows, width)``."""
+    """One file of a map. ``draw`` makes bytes ``(bands, rows, width)`` of the channels ``(n, rows, width)`` that are
+    ``seen``: the probabilities of the classes, and after them what an ensemble adds.
+    """
 
     file: str
     title: str
     bands: tuple[str, ...]
     draw: Callable[[NDArray[np.float32]], Pixels]
     overviews: str  # GDAL's resampling
+    seen: slice
     scale: float | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
     def of(self, probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> Pixels:
         """``(bands, rows, width)``, ``NODATA`` where ``mask`` ``(rows, width)`` is not 0."""
-        drawn = self.draw(probabilities)
+        drawn = self.draw(probabilities[self.seen])
         drawn[:, mask != 0] = NODATA
         return drawn
 
 
-def layers(classes: Sequence[LabelClass], also: Sequence[Also] = ()) -> tuple[Layer, ...]:
-    """Classes and confidence, then those of ``also`` that are rasters."""
+def layers(classes: Sequence[LabelClass], also: Sequence[Also] = (), ensemble: bool = False) -> tuple[Layer, ...]:
+    """Classes and confidence, then those of ``also`` that are rasters, then where an ``ensemble`` disagrees."""
     names = tuple(c.name for c in classes)
+    own, surest = slice(len(names)), "Probability of the class"
     legend = json.dumps({str(i): name for i, name in enumerate(names)})
     found = [
-        Layer(CLASSES, "Classes", ("class",), _classes, "MODE", tags=(("classes", legend),)),
-        Layer(CONFIDENCE, "Probability of the class", ("probability of the class",), _confidence, "AVERAGE", PERCENT),
+        Layer(CLASSES, "Classes", ("class",), _classes, "MODE", own, tags=(("classes", legend),)),
+        Layer(CONFIDENCE, surest, (surest.lower(),), _confidence, "AVERAGE", own, PERCENT),
     ]
     if "probabilities" in also:
-        found.append(Layer(PROBABILITIES, "Probability of each class", names, _probabilities, "AVERAGE", STEP))
+        found.append(Layer(PROBABILITIES, "Probability of each class", names, _probabilities, "AVERAGE", own, STEP))
     if "entropy" in also:
         title = "Uncertainty: entropy of the probabilities, of the most there can be"
-        found.append(Layer(ENTROPY, title, ("entropy",), _entropy, "AVERAGE", PERCENT))
+        found.append(Layer(ENTROPY, title, ("entropy",), _entropy, "AVERAGE", own, PERCENT))
+    if ensemble:
+        title = "Disagreement of the models: mutual information of class and model, of the most there can be"
+        last = slice(len(names), None)
+        found.append(Layer(DISAGREEMENT, title, ("disagreement",), _shares, "AVERAGE", last, PERCENT))
     return tuple(found)
 
 
@@ -68,10 +78,11 @@ def _probabilities(probabilities: NDArray[np.float32]) -> Pixels:
 
 
 def _entropy(probabilities: NDArray[np.float32]) -> Pixels:
-    """Shannon's entropy, divided by that of equal probabilities."""
-    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    entropy = -(probabilities * logarithms).sum(axis=0, keepdims=True) / np.log(len(probabilities))
-    return _bytes(entropy, PERCENT)
+    return _bytes(entropy(probabilities, axis=0)[None], PERCENT)
+
+
+def _shares(values: NDArray[np.float32]) -> Pixels:
+    return _bytes(values, PERCENT)
 
 
 def _bytes(values: NDArray[np.float32], scale: float) -> Pixels:

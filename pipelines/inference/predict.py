@@ -21,6 +21,7 @@ from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also
 from pipelines.files import replacing
 from pipelines.inference.detect import burned, detected
+from pipelines.inference.ensemble import Ensemble
 from pipelines.inference.item import write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import Share, share
@@ -70,7 +71,7 @@ class Mapped:
 def predict(
     raster: Raster,
     bundle: Bundle,
-    runtime: Runtime,
+    runtime: Runtime | Ensemble,
     target: Path,
     tiling: Tiling,
     *,
@@ -95,20 +96,20 @@ def predict(
             runtime,
             bands=source.bands,
             width=source.width,
-            classes=len(contract.classes),
+            classes=runtime.channels,
             window=tiling.window,
             batch=tiling.batch,
             block_row=source.block_row,
         )
-        shown = layers(contract.classes, also)
-        writer = MapWriter(work, raster, shown, _key(raster, bundle, runtime, tiling, allowance.batch, shown))
+        shown = layers(contract.classes, also, isinstance(runtime, Ensemble))
+        writer = MapWriter(work, raster, shown, _key(raster, runtime, tiling, allowance.batch, shown))
         _take_up(writer, recorder, work)
         with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
             objects = None
             if contract.task == "detection":
                 objects = _objects(source, contract, runtime, tiling, allowance.batch, work, raster.id)
             for band in _bands(source, contract, runtime, tiling, allowance, writer.rows, objects):
-                _put(writer, recorder, work, band)
+                _put(writer, recorder, work, band, len(contract.classes))
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
                 draft.mkdir()
@@ -121,7 +122,8 @@ def predict(
                     recorder.write(draft / PROFILE)
                 axes = (Axis(side, tiling.window, tiling.overlap) for side in (raster.height, raster.width))
                 seams = seam_score(writer.classes, *axes)
-                write_item(draft, raster, bundle, shown, class_pixels, seams, simplify)
+                others = [one.uri for one in runtime.bundles[1:]] if isinstance(runtime, Ensemble) else []
+                write_item(draft, raster, bundle, shown, class_pixels, seams, simplify, others)
         shutil.rmtree(work)
     mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
     log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
@@ -131,14 +133,14 @@ def predict(
 def _bands(
     source: RasterSource,
     contract: Contract,
-    runtime: Runtime,
+    runtime: Runtime | Ensemble,
     tiling: Tiling,
     allowance: Share,
     start: int,
     objects: Objects | None,
 ) -> Iterator[RowBand]:
     """Rows of probabilities, of ``objects`` where these are what the model finds."""
-    common: dict[str, Any] = {"classes": len(contract.classes), "fill": contract.means, "start": start}
+    common: dict[str, Any] = {"classes": runtime.channels, "fill": contract.means, "start": start}
     common |= {"window": tiling.window, "overlap": tiling.overlap}
     if objects is not None:
         return burned(source, objects, threshold=contract.threshold, **common)
@@ -146,7 +148,13 @@ def _bands(
 
 
 def _objects(
-    source: RasterSource, contract: Contract, runtime: Runtime, tiling: Tiling, batch: int, work: Path, id: str
+    source: RasterSource,
+    contract: Contract,
+    runtime: Runtime | Ensemble,
+    tiling: Tiling,
+    batch: int,
+    work: Path,
+    id: str,
 ) -> Objects:
     return detected(
         source,
@@ -171,9 +179,9 @@ def _take_up(writer: MapWriter, recorder: Recorder | None, work: Path) -> None:
         writer.restart()
 
 
-def _put(writer: MapWriter, recorder: Recorder | None, work: Path, band: RowBand) -> None:
+def _put(writer: MapWriter, recorder: Recorder | None, work: Path, band: RowBand, classes: int) -> None:
     if recorder is not None:
-        recorder(*band)
+        recorder(band.rows, band.pixels, band.mask, band.probabilities[:classes])
         with replacing(_state_path(work, band.rows.stop)) as draft, draft.open("wb") as stream:
             np.savez(stream, **recorder.state())  # type: ignore[arg-type]
     writer.write(band.rows, band.probabilities, band.mask)
@@ -185,9 +193,9 @@ def _state_path(work: Path, rows: int) -> Path:
     return work / f"recorder-{rows}.npz"
 
 
-def _key(raster: Raster, bundle: Bundle, runtime: Runtime, tiling: Tiling, batch: int, shown: Sequence[Layer]) -> str:
+def _key(raster: Raster, runtime: Runtime | Ensemble, tiling: Tiling, batch: int, shown: Sequence[Layer]) -> str:
     """Names all that the finished rows depend on."""
     facts = [raster.sha256, raster.mask_sha256, raster.indexes, raster.scale, raster.offset, raster.nodata]
-    facts += [bundle.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
+    facts += [runtime.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
     facts += [layer.file for layer in shown]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

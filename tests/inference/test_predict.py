@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -19,7 +20,9 @@ from typer.testing import CliRunner
 from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.errors import BadData, SwathError
+from pipelines.inference import ensemble
 from pipelines.inference import predict as module
+from pipelines.inference.ensemble import Ensemble
 from pipelines.inference.memory import parse_size
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_file, of_scene
@@ -152,6 +155,52 @@ def test_probabilities_and_entropy_belong_to_the_classes_that_are_shown(tmp_path
     item = pystac.Item.from_file(str(tmp_path / "out" / "item.json"))
     assert set(item.assets) == set(layers)
     assert item.properties["swath:seams"]["score"] > 0
+
+
+def test_a_model_beside_itself_gives_its_own_map_and_no_disagreement(tmp_path, bundle, runtime):
+    _, raster, mask = scene_raster(tmp_path, bundle)
+    predict(raster, bundle, runtime, tmp_path / "one", TILING)
+    predict(raster, bundle, Ensemble([bundle, bundle]), tmp_path / "two", TILING, recorder=None)
+    for name in ("classes", "confidence"):
+        shown = []
+        for folder in ("one", "two"):
+            with rasterio.open(tmp_path / folder / f"{name}.tif") as made:
+                shown.append(made.read().astype(int))
+        apart = np.abs(shown[0] - shown[1])
+        assert (apart > (name == "confidence")).mean() < 1e-3  # rounding decides a few
+    with rasterio.open(tmp_path / "two" / "disagreement.tif") as made:
+        shown = made.read(1)
+        assert (shown[mask == 0] == 0).all() and (shown[mask != 0] == 255).all()
+    item = json.loads((tmp_path / "two" / "item.json").read_text())
+    assert item["properties"]["swath:ensemble"] == [bundle.uri, bundle.uri] and "disagreement" in item["assets"]
+
+
+def test_disagreement_is_the_information_that_the_model_has_on_the_class(bundle, monkeypatch):
+    answers = iter([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
+
+    class Sure:
+        on_gpu, channels, digest, resident_bytes = False, 3, "", 0
+
+        def __init__(self, bundle):
+            self.says = np.array(next(answers), np.float32)
+
+        def __call__(self, pixels):
+            return np.broadcast_to(self.says[None, :, None, None], (len(pixels), 3, *pixels.shape[2:]))
+
+    monkeypatch.setattr(ensemble, "Runtime", Sure)
+    found = Ensemble([bundle, bundle])(np.zeros((2, 3, 64, 64), np.float32))
+    assert found.shape == (2, 4, 64, 64)
+    assert np.allclose(found[:, :3, 0, 0], [0.475, 0.475, 0.05])
+    single = -(0.9 * np.log(0.9) + 2 * 0.05 * np.log(0.05))
+    together = -(2 * 0.475 * np.log(0.475) + 0.05 * np.log(0.05))
+    assert np.allclose(found[:, 3], (together - single) / np.log(3), atol=1e-5)
+
+
+def test_models_of_other_classes_are_not_averaged(bundle):
+    classes = bundle.contract.classes[::-1]
+    other = replace(bundle, contract=bundle.contract.model_copy(update={"classes": classes}))
+    with pytest.raises(BadData, match="cannot be averaged: their classes are"):
+        Ensemble([bundle, other])
 
 
 def test_areas_are_those_of_the_ground_and_weighed_by_the_errors_of_the_test(tmp_path, bundle, runtime, monkeypatch):

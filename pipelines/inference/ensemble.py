@@ -1,0 +1,64 @@
+"""Several models that answer as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.bundle.store import Bundle
+from pipelines.errors import BadData
+from pipelines.inference.runtime import Runtime
+
+
+class Ensemble:
+    """Several models as one ``Predictor``: their probabilities averaged, and how far they disagree.
+
+    The answer has a channel after the classes: the mutual information of class and model, which is the entropy of the
+    mean probabilities less the mean entropy, of the logarithm of the number of classes (Gal, Islam and Ghahramani 2017,
+    "Deep Bayesian Active Learning with Image Data"). It is 0 where all say the same, however unsure, and 1 at most.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle]) -> None:
+        """The first bundle's contract is that of all. Raises ``BadData`` where one takes or gives something else."""
+        self.bundles = tuple(bundles)
+        first, *others = self.bundles
+        for other in others:
+            _require_same(first, other)
+        self._members = [Runtime(bundle) for bundle in bundles]
+        self.on_gpu = self._members[0].on_gpu
+        self.digest = "+".join(member.digest for member in self._members)
+        self.channels = self._members[0].channels + 1
+        self.resident_bytes = self._members[-1].resident_bytes
+
+    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """``(n, classes + 1, h, w)`` of filled pixels ``(n, bands, h, w)``."""
+        answers = [member(pixels) for member in self._members]
+        mean: NDArray[np.float32] = np.mean(answers, axis=0, dtype=np.float32)
+        apart = entropy(mean, axis=1) - np.mean([entropy(answer, axis=1) for answer in answers], axis=0)
+        return np.concatenate([mean, np.clip(apart, 0, 1)[:, None]], axis=1).astype(np.float32)
+
+    def working_bytes(self, window: int) -> int:
+        """Models run one after another; the answers of all are held."""
+        answers = 4 * self.channels * window * window * len(self._members)
+        return max(member.working_bytes(window) for member in self._members) + answers
+
+
+def entropy(probabilities: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """Shannon's entropy along ``axis``, of that of equal probabilities."""
+    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+    found: NDArray[np.float32] = -(probabilities * logarithms).sum(axis=axis) / np.log(probabilities.shape[axis])
+    return found
+
+
+def _require_same(first: Bundle, other: Bundle) -> None:
+    ours, theirs = first.contract, other.contract
+    if ours.task == "detection" or theirs.task == "detection":
+        raise BadData("Detectors cannot be averaged; name one model.")
+    for name, one, another in (
+        ("bands", [(b.name, b.units) for b in ours.bands], [(b.name, b.units) for b in theirs.bands]),
+        ("classes", [c.name for c in ours.classes], [c.name for c in theirs.classes]),
+    ):
+        if one != another:
+            raise BadData(f"{first.name} and {other.name} cannot be averaged: their {name} are {one} and {another}.")
