@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are first used, so stages that never do start faster
 import shapely
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from pipelines.config.params import Split
 from pipelines.dataset.regions import Region
@@ -64,7 +64,7 @@ class BlockGrid:
         known = np.array(sorted(splits))
         row, column = np.divmod(np.arange(len(self)), self.columns)
         centres = np.column_stack([row, column])
-        _, nearest = cKDTree(centres[known]).query(centres)
+        _, nearest = scipy.spatial.cKDTree(centres[known]).query(centres)
         return np.array([splits[int(known[n])] for n in nearest], np.int64)
 
 

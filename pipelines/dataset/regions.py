@@ -9,12 +9,10 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are first used, so stages that never do start faster
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from pipelines.scenes.scene import Scene
 
@@ -55,11 +53,11 @@ def find_regions(scenes: Sequence[Scene], gap: float) -> list[Region]:
     vectors = [EARTH * unit_vectors(ring) for ring in rings]
     centres = np.array([v.mean(axis=0) for v in vectors])
     radii = np.array([np.linalg.norm(v - c, axis=1).max() for v, c in zip(vectors, centres, strict=True)])
-    pairs = cKDTree(centres).query_pairs(2 * float(radii.max()) + 1.01 * gap + 1, output_type="ndarray")
+    pairs = scipy.spatial.cKDTree(centres).query_pairs(2 * float(radii.max()) + 1.01 * gap + 1, output_type="ndarray")
     near = [(a, b) for a, b in pairs if _apart(rings[a], rings[b]) <= gap]
     ends = np.array(near, int).reshape(-1, 2).T
-    links = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(firsts), len(firsts)))
-    count, member = connected_components(links, directed=False)
+    links = scipy.sparse.coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(firsts), len(firsts)))
+    count, member = scipy.sparse.csgraph.connected_components(links, directed=False)
     groups = list(grids.values())
     regions = []
     for number in range(count):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy  # its parts load when they are first used, so stages that never do start faster
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
-from scipy.fft import irfft2, rfft2
-from scipy.ndimage import gaussian_filter, maximum_filter, sobel
 
 REACH = 12  # pixels; largest shift that can be measured
 _FIELD = 3 * REACH  # pixels; how far rivals are looked for, so that chance matches show themselves as such
@@ -42,12 +41,12 @@ def measure_shift(image: NDArray[np.float32], labels: NDArray[np.uint8], usable:
     if edges.sum() < _LEAST_EDGES or min(labels.shape) <= 2 * _FIELD:
         return nothing
     gradient = _gradient(image, usable)
-    edges = gaussian_filter(edges, 1.0)
+    edges = scipy.ndimage.gaussian_filter(edges, 1.0)
     scores = _correlate(gradient, edges)
     row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
     best = float(scores[row, column])
     rows, columns = np.indices(scores.shape)
-    local = scores == maximum_filter(scores, 3)
+    local = scores == scipy.ndimage.maximum_filter(scores, 3)
     rivals = scores[local & (np.hypot(rows - row, columns - column) > 2)]
     floor = float(np.median(scores))
     second = float(rivals.max()) if rivals.size else floor
@@ -89,13 +88,13 @@ def _gradient(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     total = np.zeros(usable.shape, np.float32)
     for band in image:
         level = float(np.median(band[usable]))
-        smooth = gaussian_filter(np.where(usable, band, level).astype(np.float32), 1.0)
-        slope = np.hypot(sobel(smooth, axis=0), sobel(smooth, axis=1))
+        smooth = scipy.ndimage.gaussian_filter(np.where(usable, band, level).astype(np.float32), 1.0)
+        slope = np.hypot(scipy.ndimage.sobel(smooth, axis=0), scipy.ndimage.sobel(smooth, axis=1))
         limit = float(np.percentile(slope[usable], 99))
         if limit > 0:
             total += (np.minimum(slope, limit) / limit) ** 2  # a few bright roofs must not outweigh all else
     gradient = np.sqrt(total)
-    gradient[maximum_filter(~usable, 5)] = 0  # the rim of a cloud is no edge of ground
+    gradient[scipy.ndimage.maximum_filter(~usable, 5)] = 0  # the rim of a cloud is no edge of ground
     inner = gradient > 0
     if inner.any():
         gradient[inner] -= gradient[inner].mean()
@@ -105,7 +104,8 @@ def _gradient(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
 def _correlate(gradient: NDArray[np.float32], edges: NDArray[np.float32]) -> NDArray[np.float64]:
     """Scores ``(2 * _FIELD + 1,) * 2``; ``[_FIELD + dy, _FIELD + dx]`` is that of labels moved by ``(dx, dy)``."""
     shape = tuple(n + _FIELD for n in gradient.shape)  # zeros, so that what leaves one side does not enter at the other
-    full = irfft2(rfft2(gradient.astype(np.float64), shape) * np.conj(rfft2(edges.astype(np.float64), shape)), shape)
+    first, second = (scipy.fft.rfft2(part.astype(np.float64), shape) for part in (gradient, edges))
+    full = scipy.fft.irfft2(first * np.conj(second), shape)
     window = np.arange(-_FIELD, _FIELD + 1)
     return np.asarray(full[np.ix_(window, window)])
 
