@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import MaskBit, Scene
 
 UNLABELLED = 255
+_CACHE = 64 * 2**20  # bytes for decoded blocks; GDAL would take 5 % of the memory to keep what never comes again
+_STRIP = 96 * 2**20  # bytes; four such may be in memory: what is held, what is read, and both while they are joined
 Strip = tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]  # image, mask and labels of some rows
 
 log = logging.getLogger(__name__)
@@ -41,9 +43,9 @@ def cut_chips(
 ) -> gpd.GeoDataFrame:
     """Write the chips of ``plan`` to the folder ``target`` in the layout of ``ChipStore``; return the index.
 
-    Rows come in the order of split, scene, row and column. Memory holds one strip of a scene, as high as a chip and a
-    block of its file. Raises ``BadData`` if a scene's bytes are not those of the manifest, if a block cannot be read,
-    or if a usable pixel is not a finite number.
+    Rows come in the order of split, scene, row and column. Memory holds strips of a scene as high as a chip and a block
+    of its file, and no wider than ``_STRIP`` allows. Raises ``BadData`` if a scene's bytes are not those of the
+    manifest, if a block cannot be read, or if a usable pixel is not a finite number.
     """
     scenes = {scene.id: scene for scene in manifest.scenes}
     source = open_labels(labels_dir, params.labels)
@@ -127,18 +129,17 @@ def _passing(
     """Chips of one scene from top to bottom: row number in ``chips``, image, mask ``(h, w)``, labels ``(h, w)``.
 
     A strip moves down the scene; rows that no chip needs any more leave it, and no row is read twice. The next rows are
-    read by a second thread meanwhile.
+    read by a second thread meanwhile. A scene that is too wide for ``_STRIP`` is passed in columns, one by one.
     """
-    left, right = int(chips["col"].min()), int(chips["col"].max()) + size
     try:
         with (
+            rasterio.Env(GDAL_CACHEMAX=_CACHE),
             rasterio.open(scene.image_path(catalog)) as image,
             rasterio.open(scene.mask_path(catalog)) as mask,
             ThreadPoolExecutor(1) as reader,
         ):
 
-            def strip(top: int, bottom: int) -> Strip:
-                window = Window(left, top, right - left, bottom - top)
+            def strip(window: Window) -> Strip:
                 bits = mask.read(1, window=window)
                 labels = source.burn(scene, window)
                 bits[labels == UNLABELLED] |= np.uint8(MaskBit.UNLABELLED)
@@ -147,35 +148,61 @@ def _passing(
                 if np.issubdtype(read.dtype, np.floating) and not np.isfinite(read[:, bits == 0]).all():
                     raise BadData(
                         f"Scene {scene.id} has pixels that are not numbers where its mask says they are usable, in "
-                        f"rows {top} to {bottom}; set scenes.nodata and ingest it again."
+                        f"rows {window.row_off} to {window.row_off + window.height}; set scenes.nodata and ingest it "
+                        "again."
                     )
                 return read, bits, labels
 
-            groups = [(int(first), group) for first, group in chips.sort_values(["row", "col"]).groupby("row")]
             step = max(image.block_shapes[0][0], 16)
-            reads = _reads([first for first, _ in groups], size, step, scene.height)
-            waiting = [rows for rows in reads if rows]
-            ahead = deque(reader.submit(strip, *rows) for rows in waiting[:1])
-            top = 0
-            held: Strip | None = None
-            for (first, group), rows in zip(groups, reads, strict=True):
-                if rows:
-                    new = ahead.popleft().result()
-                    waiting.pop(0)
-                    ahead.extend(reader.submit(strip, *following) for following in waiting[:1])
-                    anew = held is None or first >= rows[0]
-                    held = new if anew or held is None else _joined(held, first - top, new)
-                    top = rows[0] if anew else first
-                assert held is not None
-                down = slice(first - top, first - top + size)
-                for row, column in zip(group.index, group["col"], strict=True):
-                    across = slice(int(column) - left, int(column) - left + size)
-                    yield int(row), held[0][:, down, across], held[1][down, across], held[2][down, across]
+            depth = 2 + (sum(np.dtype(of).itemsize for of in image.dtypes) if pixels else 0)
+            for column in _columns(chips, size, _STRIP // (depth * (size + step))):
+                yield from _down(column, size, step, scene.height, partial(_ahead, reader, strip))
     except RasterioError as error:
         raise BadData(
             f"Scene {scene.id} cannot be read from {scene.image_path(catalog)} ({error}); delete it from the catalog "
             "and ingest it again."
         ) from error
+
+
+def _columns(chips: pd.DataFrame, size: int, widest: int) -> Iterator[pd.DataFrame]:
+    """The chips from left to right in parts that span at most ``widest`` pixels, or one chip."""
+    while len(chips):
+        inside = chips["col"] + size <= chips["col"].min() + max(widest, size)
+        yield chips[inside]
+        chips = chips[~inside]
+
+
+def _down(
+    chips: pd.DataFrame, size: int, step: int, height: int, read: Callable[[list[Window]], Iterator[Strip]]
+) -> Iterator[tuple[int, NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]]:
+    """``_passing`` for the chips of one column."""
+    left, right = int(chips["col"].min()), int(chips["col"].max()) + size
+    groups = [(int(first), group) for first, group in chips.sort_values(["row", "col"]).groupby("row")]
+    reads = _reads([first for first, _ in groups], size, step, height)
+    strips = read([Window(left, rows[0], right - left, rows[1] - rows[0]) for rows in reads if rows])
+    top = 0
+    held: Strip | None = None
+    for (first, group), rows in zip(groups, reads, strict=True):
+        if rows:
+            anew = held is None or first >= rows[0]
+            held = next(strips) if anew or held is None else _joined(held, first - top, next(strips))
+            top = rows[0] if anew else first
+        assert held is not None
+        down = slice(first - top, first - top + size)
+        for row, column in zip(group.index, group["col"], strict=True):
+            across = slice(int(column) - left, int(column) - left + size)
+            yield int(row), held[0][:, down, across], held[1][down, across], held[2][down, across]
+
+
+def _ahead(reader: Executor, strip: Callable[[Window], Strip], windows: list[Window]) -> Iterator[Strip]:
+    """The strip of each window; while one is in use, the next is read."""
+    coming: Future[Strip] | None = None
+    for window in windows:
+        ready, coming = coming, reader.submit(strip, window)
+        if ready:
+            yield ready.result()
+    if coming:
+        yield coming.result()
 
 
 def _reads(firsts: list[int], size: int, step: int, height: int) -> list[tuple[int, int] | None]:

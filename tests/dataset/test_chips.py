@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from hashlib import sha256
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
+from shapely.geometry import box
 
+from pipelines.dataset import chips as chips_module
 from pipelines.dataset.chips import cut_chips
 from pipelines.dataset.shards import ChipStore, physical
+from pipelines.dataset.snapshot import Manifest
 from pipelines.errors import BadData
+from pipelines.files import write_json
 from pipelines.labels import burn
-from tests.builders import write_scene
+from tests.builders import UTM_21S, write_scene
 from tests.dataset.conftest import Town
 from tests.dataset.town import HERE
 
@@ -65,6 +72,53 @@ def test_the_index_describes_each_chip(town: Town, store: ChipStore) -> None:
 def test_cutting_twice_gives_the_same_bytes(town: Town, tmp_path: Path) -> None:
     cut_chips(town.plan, town.manifest, town.catalog, town.data / "labels", town.params, tmp_path / "chips")
     assert digests(tmp_path / "chips") == digests(town.data / "chips")
+
+
+def test_a_scene_too_wide_for_memory_is_cut_in_columns_to_the_same_bytes(
+    town: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chips_module, "_STRIP", 100 * 300 * 6)  # columns of about 100 pixels, of 512
+    cut_chips(town.plan, town.manifest, town.catalog, town.data / "labels", town.params, tmp_path / "chips")
+    assert digests(tmp_path / "chips") == digests(town.data / "chips")
+
+
+CUT = """
+import sys
+from pathlib import Path
+import geopandas as gpd
+from pipelines.dataset.chips import cut_chips
+from pipelines.dataset.snapshot import read_manifest
+from tests.dataset.town import params
+
+folder = Path(sys.argv[1])
+values = params(folder / "parcels.gpkg", chips={"size": 256, "stride": 256, "keep_empty": 1.0, "min_valid": 0.0})
+plan, manifest = gpd.read_parquet(folder / "plan.parquet"), read_manifest(folder / "manifest.json")
+cut_chips(plan, manifest, folder, folder / "parcels.gpkg", values, folder / "chips")
+print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_memory_does_not_grow_with_the_height_of_a_scene(tmp_path: Path) -> None:
+    def peak(height: int) -> float:
+        """Megabytes of a process of its own that cuts a scene of that height."""
+        folder = tmp_path / str(height)
+        scene = write_scene(folder, np.ones((4, height, 1024), np.uint16), origin=HERE)
+        manifest = Manifest(
+            project="tall", bands=[b.name for b in scene.bands], dtype="uint16", scenes=[scene], labels=[]
+        )
+        write_json(folder / "manifest.json", manifest.model_dump(mode="json"))
+        ground = box(HERE[0], HERE[1] - 10 * height, HERE[0] + 10 * 1024, HERE[1])
+        gpd.GeoDataFrame({"class": ["water"]}, geometry=[ground], crs=UTM_21S).to_file(folder / "parcels.gpkg")
+        places = [(row, column) for row in range(0, height, 256) for column in range(0, 1024, 256)]
+        plan = {"chip_id": [f"{r}-{c}" for r, c in places], "scene_id": scene.id, "split": "train", "size": 256}
+        plan |= {"row": [r for r, _ in places], "col": [c for _, c in places]}
+        geometry = [box(0, 0, 1, 1)] * len(places)
+        gpd.GeoDataFrame(plan, geometry=geometry, crs="EPSG:4326").to_parquet(folder / "plan.parquet")
+        ran = subprocess.run([sys.executable, "-c", CUT, str(folder)], check=True, capture_output=True, text=True)
+        return int(ran.stdout) * 1024 / 1e6
+
+    assert peak(24_576) < peak(8192) + 40  # twice a full cache of blocks, and 134 MB of pixels more
 
 
 def test_keep_empty_leaves_out_chips_of_one_class_from_train_alone(town: Town, tmp_path: Path) -> None:
