@@ -20,7 +20,6 @@ from pipelines.files import sha256, write_text
 app = typer.Typer()
 log = logging.getLogger(__name__)
 
-_STAGES = ("split", "chip", "validate", "statistics", "profile", "train", "evaluate")
 _DONE = "evaluated.yaml"  # the manifest and the parameters that a fold was finished with
 
 
@@ -49,14 +48,24 @@ def crossvalidate(
             log.info("Fold %d of %d is there already.", fold + 1, folds)
             continue
         done.unlink(missing_ok=True)
-        for stage in _STAGES:
-            log.info("Fold %d of %d: %s", fold + 1, folds, stage)
-            _swath(stage, workspace)
+        log.info("Fold %d of %d", fold + 1, folds)
+        _swath("fold", workspace)
         write_text(done, made_of)
     if len({sha256(workspace / "data" / "manifest.json") for workspace in workspaces}) > 1:
         raise SwathError("Scenes or labels changed while the folds were made; run the same command again.")
     params = load_params(workspaces[0] / "params.yaml")
     emit(together(workspaces, [c.name for c in params.labels.classes], params.evaluate, params.task))
+
+
+@app.command(hidden=True)
+def fold() -> None:
+    """Run the stages after the snapshot in this folder, in one process: a fold is killed and begun anew as a whole."""
+    from pipelines.cli import dataset, monitoring, training
+
+    stages = (dataset.split, dataset.chip, dataset.validate, dataset.statistics, monitoring.profile)
+    for stage in (*stages, training.train, training.evaluate):
+        log.info("%s", stage.__name__)
+        stage()
 
 
 def _swath(stage: str, workspace: Path) -> None:
