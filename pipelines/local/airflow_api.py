@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from pipelines.errors import SwathError
 from pipelines.local.services import Services
@@ -17,8 +17,15 @@ from pipelines.local.services import Services
 class Airflow:
     """A logged-in client of the public API, version 2."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, patience: float = 60) -> None:
+        """Failing connections are tried again for ``patience`` seconds."""
         self.address = services.airflow
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(httpx.TransportError),
+            wait=wait_exponential(0.2, max=5),
+            stop=stop_after_delay(patience),
+            reraise=True,
+        )
         # the server closes a connection that was idle for 5 s; one that is about to be closed must not be used again
         limits = httpx.Limits(keepalive_expiry=2)
         self._client = httpx.Client(base_url=services.airflow, timeout=30, trust_env=False, limits=limits)
@@ -102,23 +109,14 @@ class Airflow:
         return dict(_checked(self._send(method, path, **kwargs)).json())
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Ask, and ask again for a minute while the connection fails: every call here may safely be repeated."""
+        """Ask, and ask again while the connection fails: every call here may safely be repeated."""
         try:
-            return self._send_once(method, path, **kwargs)
+            return self._retrying(self._client.request, method, path, **kwargs)
         except httpx.TransportError as error:
             raise SwathError(
-                f"Airflow at {self.address} did not answer {method} {path} for a minute ({error}); "
+                f"Airflow at {self.address} does not answer {method} {path} any more ({error}); "
                 "read var/logs/api-server.log."
             ) from error
-
-    @retry(
-        retry=retry_if_exception_type(httpx.TransportError),
-        wait=wait_exponential(0.2, max=5),
-        stop=stop_after_delay(60),
-        reraise=True,
-    )
-    def _send_once(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        return self._client.request(method, path, **kwargs)
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

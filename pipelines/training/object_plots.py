@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 from torch import nn
 
@@ -53,6 +54,7 @@ def objects_figure(
 
 def _draw(pane: Axes, boxes: NDArray[np.float32], indices: NDArray[np.integer], classes: Sequence[LabelClass]) -> None:
     for (left, top, right, bottom), index in zip(boxes - 0.5, indices, strict=True):  # pixels' centres are whole here
-        pane.add_patch(
-            Rectangle((left, top), right - left, bottom - top, fill=False, color=classes[index].color, linewidth=1.2)
-        )
+        color = classes[index].color
+        frame = Rectangle((left, top), right - left, bottom - top, fill=False, color=color, linewidth=1.2)
+        frame.set_path_effects([withStroke(linewidth=2.4, foreground="white")])
+        pane.add_patch(frame)

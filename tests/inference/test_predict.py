@@ -270,6 +270,7 @@ class Counted:
 
     def __init__(self, runtime):
         self._runtime, self.windows, self.on_gpu = runtime, 0, runtime.on_gpu
+        self.digest, self.channels = runtime.digest, runtime.channels
 
     def __call__(self, pixels):
         self.windows += len(pixels)
