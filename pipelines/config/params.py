@@ -172,6 +172,7 @@ class Train(_Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0
     freeze: Annotated[int, Field(ge=0)] = 0
     encoder_lr: Annotated[float, Field(gt=0, le=1)] = 1.0
+    hard: Annotated[float, Field(ge=0, lt=1)] = 0
     augment: tuple[Literal["flip", "rotate90", "brightness", "color", "contrast", "haze"], ...]
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
     seed: int = 0
@@ -247,6 +248,8 @@ class Params(_Section):
             )
         if detects and (self.labels.background is None or self.labels.background != self.labels.classes[0].name):
             raise ValueError("detection needs labels.background, and it must be the first of labels.classes")
+        if detects and self.train.hard:
+            raise ValueError("train.hard is not for detection, whose loss is not told by chip; set it to 0")
         if detects and (self.predict.views > 1 or self.predict.window < 64 or self.chips.size < 64):
             raise ValueError("detection takes predict.views 1, and chips and windows of at least 64 pixels")
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,12 +16,18 @@ from pipelines.dataset.shards import ChipStore, physical
 from pipelines.dataset.statistics import Statistics, fill_masked
 from pipelines.training.augment import augment
 
+Mixed = Callable[[NDArray[np.int64]], NDArray[np.int64]]
+
 
 class Batch(NamedTuple):
-    """Images ``(n, bands, h, w)`` float32, physical, masked pixels filled; labels ``(n, h, w)`` int64, 255 ignored."""
+    """Images ``(n, bands, h, w)`` float32, physical, masked pixels filled; labels ``(n, h, w)`` int64, 255 ignored.
+
+    ``rows`` ``(n,)`` int64 tells which chips of the index they are.
+    """
 
     images: Tensor
     labels: Tensor
+    rows: Tensor
 
 
 class Draw(NamedTuple):
@@ -38,10 +44,13 @@ def seed_of(*numbers: int) -> int:
 
 
 class BatchOrder(Sampler[Draw]):
-    """Batches of nearly equal size, shuffled anew each epoch when there is a seed. Nothing else is remembered."""
+    """Batches of nearly equal size, shuffled anew each epoch when there is a seed. Nothing else is remembered.
 
-    def __init__(self, rows: NDArray[np.int64], batch: int, seed: int | None) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
+    ``mixed`` may change which of the shuffled rows an epoch has, though not how many.
+    """
+
+    def __init__(self, rows: NDArray[np.int64], batch: int, seed: int | None, mixed: Mixed | None = None) -> None:
+        self.rows, self.seed, self.epoch, self.mixed = rows, seed, 0, mixed
         self.steps = math.ceil(len(rows) / batch)
 
     def set_epoch(self, epoch: int) -> None:
@@ -54,7 +63,9 @@ class BatchOrder(Sampler[Draw]):
     def __iter__(self) -> Iterator[Draw]:
         rows = self.rows
         if self.seed is not None:
-            rows = np.random.default_rng(seed_of(self.seed, self.epoch)).permutation(rows)
+            random = np.random.default_rng(seed_of(self.seed, self.epoch))
+            rows = random.permutation(rows)
+            rows = random.permutation(self.mixed(rows)) if self.mixed else rows
         # equal parts leave no last batch of one chip, on which batch normalisation has nothing to go by
         for step, part in enumerate(np.array_split(rows, self.steps)):
             yield Draw(self.epoch, step, part)
@@ -81,15 +92,21 @@ class ChipBatches(Dataset[Batch]):
             changed = augment(*given, self.augmentation, chance, self.statistics.stds)
             images, labels, masks = (field.numpy() for field in changed)
         filled = torch.from_numpy(fill_masked(images, masks, self.statistics.means))
-        return Batch(filled.contiguous(memory_format=torch.channels_last), torch.from_numpy(labels).long())
+        filled = filled.contiguous(memory_format=torch.channels_last)
+        return Batch(filled, torch.from_numpy(labels).long(), torch.from_numpy(draw.rows))
 
 
 def train_loader(
-    store: ChipStore, statistics: Statistics, batch: int, augmentation: Sequence[str], seed: int
+    store: ChipStore,
+    statistics: Statistics,
+    batch: int,
+    augmentation: Sequence[str],
+    seed: int,
+    mixed: Mixed | None = None,
 ) -> DataLoader[Batch]:
     """Shuffled and augmented batches of the train split."""
     chips = ChipBatches(store, statistics, augmentation, seed)
-    return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows("train"), batch, seed))
+    return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows("train"), batch, seed, mixed))
 
 
 def loader(store: ChipStore, statistics: Statistics, split: str, batch: int) -> DataLoader[Batch]:

@@ -41,7 +41,7 @@ class ObjectBatches(Dataset[ObjectBatch]):
     def __getitem__(self, draw: Draw) -> ObjectBatch:
         size = self.chips.store.header.size
         places = np.tile(np.arange(size * size).reshape(1, size, size), (len(draw.rows), 1, 1))
-        images, moved = self.chips.drawn(draw, places)
+        images, moved, _ = self.chips.drawn(draw, places)
         targets = []
         for row, places_of in zip(draw.rows, moved, strict=True):
             corners, classes = self.boxes.of(int(row))

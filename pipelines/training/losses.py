@@ -50,10 +50,19 @@ class CombinedLoss(nn.Module):
             )
         return total
 
+    def by_chip(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of each chip, float32 ``(n,)``: a mean over its labelled pixels as above, 0 if it has none."""
+        weighted, weight = self._weighted("cross_entropy", logits.float(), labels)
+        return weighted.sum((1, 2)) / weight.sum((1, 2)).clamp(min=1e-6)
+
     def _pixelwise(self, term: Term, logits: Tensor, labels: Tensor) -> Tensor:
-        # torch's own mean is 0 / 0 when all pixels are ignored
+        weighted, weight = self._weighted(term, logits, labels)
+        return weighted.sum() / weight.sum().clamp(min=1e-6)  # torch's own mean is 0 / 0 when all pixels are ignored
+
+    def _weighted(self, term: Term, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted loss and weight of each pixel, ``(n, h, w)``, both 0 where it is not labelled."""
         surprise = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")  # -log p, 0 where ignored
         labelled = labels != IGNORE
         weight = labelled.float() if self.weights is None else self.weights[labels.where(labelled, 0)] * labelled
         loss = surprise if term == "cross_entropy" else (1 - torch.exp(-surprise)) ** GAMMA * surprise
-        return (weight * loss).sum() / weight.sum().clamp(min=1e-6)
+        return weight * loss, weight

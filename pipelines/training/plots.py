@@ -43,7 +43,7 @@ def review(trained: nn.Module, batches: Iterable[Batch], classes: int, device: t
     confusion = MulticlassConfusionMatrix(classes, ignore_index=IGNORE).to(device)
     curve = MulticlassPrecisionRecallCurve(classes, thresholds=_THRESHOLDS, ignore_index=IGNORE).to(device)
     kept: list[tuple[Tensor, Tensor, Tensor]] = []
-    for images, labels in batches:
+    for images, labels, _ in batches:
         probabilities = trained(images.to(device)).float().softmax(1)
         predicted, truth = probabilities.argmax(1), labels.to(device)
         confusion.update(predicted, truth)

@@ -28,20 +28,21 @@ class TrainingTask(L.LightningModule):
         self.confusion = MulticlassConfusionMatrix(len(classes), ignore_index=IGNORE)
         self.lost: list[Tensor] = []  # loss and labelled pixels of each val batch
 
-    def training_step(self, batch: Batch, step: int) -> Tensor:
+    def training_step(self, batch: Batch, step: int) -> dict[str, Tensor]:
         torch.manual_seed(seed_of(self.settings.seed, self.global_step))  # dropout then repeats after a resume
-        images, labels = batch
-        loss: Tensor = self.loss(self.trained(images), labels)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images))
-        return loss
+        logits = self.trained(batch.images)
+        found: dict[str, Tensor] = {"loss": self.loss(logits, batch.labels)}
+        self.log("train_loss", found["loss"], on_step=False, on_epoch=True, batch_size=len(batch.images))
+        if self.settings.hard:
+            found["by_chip"] = self.loss.by_chip(logits.detach(), batch.labels)
+        return found
 
     def on_validation_epoch_start(self) -> None:
         self.confusion.reset()
         self.lost.clear()
 
     def validation_step(self, batch: Batch, step: int) -> None:
-        images, labels = batch
-        logits = self.trained(images)
+        labels, logits = batch.labels, self.trained(batch.images)
         self.lost.append(torch.stack([self.loss(logits, labels), (labels != IGNORE).sum().float()]))
         self.confusion.update(logits.argmax(1), labels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pipelines.training.batches import loader, train_loader
 from pipelines.training.certified import require_certified
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
 from pipelines.training.freezing import Freezing
+from pipelines.training.hard import HardChips
 from pipelines.training.history import History
 from pipelines.training.losses import CombinedLoss, class_weights
 from pipelines.training.network import build
@@ -100,9 +102,10 @@ def _network(params: Params, statistics: Statistics) -> Normalized:
 
 def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params, work: Attempt) -> History:
     settings = params.train
-    task, batches, val, told = _task(trained, store, statistics, params)
+    hard = HardChips(settings.hard, len(store)) if settings.hard else None
+    course = _course(trained, store, statistics, params, hard)
     stopping = EarlyStopping("val_loss", patience=settings.patience, check_finite=True)
-    history = History(stopping, *told)
+    history = History(stopping, course.score, course.called)
     keep = ModelCheckpoint(
         work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -115,7 +118,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         devices=1,
         precision=_precision(settings.precision, cuda),
         max_epochs=settings.epochs,
-        callbacks=[history, *freezing, *averaging, stopping, keep],
+        callbacks=[history, *freezing, *averaging, *([hard] if hard else []), stopping, keep],
         deterministic="warn" if cuda else False,  # on a CPU all that is used here is deterministic anyway
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
@@ -124,9 +127,9 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         enable_model_summary=False,
     )
     trainer.fit(
-        task,
-        batches,
-        val,
+        course.task,
+        course.train,
+        course.val,
         ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
         weights_only=True,
     )
@@ -136,21 +139,40 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     return history
 
 
-def _task(
-    trained: Normalized, store: ChipStore, statistics: Statistics, params: Params
-) -> tuple[L.LightningModule, DataLoader[Any], DataLoader[Any], tuple[str, str]]:
-    """What is trained, on which train and val batches, and the score that tells how it goes, with its name."""
+@dataclass(frozen=True)
+class _Course:
+    """What is trained, on which batches, and the score that tells how it goes, with its name for people."""
+
+    task: L.LightningModule
+    train: DataLoader[Any]
+    val: DataLoader[Any]
+    score: str
+    called: str
+
+
+def _course(
+    trained: Normalized, store: ChipStore, statistics: Statistics, params: Params, hard: HardChips | None
+) -> _Course:
     settings = params.train
     if params.task == "detection":
         boxes = BoxStore(store.folder)
-        objects = detection.train_loader(store, boxes, statistics, settings)
-        val = detection.loader(store, boxes, statistics, "val", settings.batch)
-        return detection.DetectionTask(trained, settings), objects, val, (detection.AP50, "val AP50")
+        return _Course(
+            detection.DetectionTask(trained, settings),
+            detection.train_loader(store, boxes, statistics, settings),
+            detection.loader(store, boxes, statistics, "val", settings.batch),
+            detection.AP50,
+            "val AP50",
+        )
     names = tuple(c.name for c in params.labels.classes)
     weights = class_weights([statistics.class_pixels[n] for n in names]) if settings.class_weights else None
-    task = TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names)
-    batches = train_loader(store, statistics, settings.batch, settings.augment, settings.seed)
-    return task, batches, loader(store, statistics, "val", settings.batch), ("val_miou", "val mIoU")
+    mixed = hard.mixed if hard else None
+    return _Course(
+        TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names),
+        train_loader(store, statistics, settings.batch, settings.augment, settings.seed, mixed),
+        loader(store, statistics, "val", settings.batch),
+        "val_miou",
+        "val mIoU",
+    )
 
 
 def _precision(asked: str, cuda: bool) -> Any:

@@ -77,3 +77,14 @@ def test_class_weights_follow_the_inverse_square_root_up_to_ten_to_one():
     weights = class_weights([1_000_000, 250_000, 100, 0])
     assert weights.mean() == pytest.approx(1.0)
     assert (weights / weights[0]).tolist() == pytest.approx([1, 2, 10, 10])
+
+
+@given(seed=st.integers(0, 2**31), ignored=st.floats(0, 0.95))
+def test_the_loss_of_a_chip_is_that_of_a_batch_of_it_alone(seed, ignored):
+    logits, labels = fields(seed, ignored)
+    weights = class_weights([1, 20, 300, 4000])
+    loss = CombinedLoss({"cross_entropy": 1.0}, weights)
+    logits, labels = torch.from_numpy(logits), torch.from_numpy(labels)
+    found = loss.by_chip(logits, labels)
+    alone = [loss(logits[i : i + 1], labels[i : i + 1]) for i in range(3)]
+    assert torch.allclose(found, torch.stack(alone), rtol=1e-5)

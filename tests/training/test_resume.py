@@ -35,9 +35,10 @@ def kill_after(process: subprocess.Popen, epoch: int, progress: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_training_gives_the_bytes_of_one_that_never_was(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"hard": 0.4, "freeze": 1}], ids=["plain", "hard"])
+def test_a_killed_training_gives_the_bytes_of_one_that_never_was(tmp_path, more):
     # FPN has dropout, so chance enters by batch order, augmentation and network alike
-    settings = {"epochs": 4, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}}
+    settings = {"epochs": 4, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}} | more
     whole, broken = (make_workspace(tmp_path / name, train=12, val=4, **settings) for name in ("whole", "broken"))
     assert start(whole, tmp_path / "home").wait() == 0
     process = start(broken, tmp_path / "home")
