@@ -21,7 +21,7 @@ from rasterio.windows import Window
 from pipelines.config.params import Params
 from pipelines.dataset.blocks import SPLITS
 from pipelines.dataset.boxes import write_boxes
-from pipelines.dataset.shards import HEADER, INDEX, ChipHeader, shard_file
+from pipelines.dataset.shards import HEADER, INDEX, ChipHeader, band_means, shard_file
 from pipelines.dataset.snapshot import Manifest
 from pipelines.errors import BadData
 from pipelines.files import replacing, write_json
@@ -71,7 +71,7 @@ def cut_chips(
             for row, image, mask, labels in _passing(scene, catalog, source, chips, size):
                 image = np.ascontiguousarray(image)
                 shards.write(row, image, mask, labels)
-                means[row] = _means(image, mask == 0)
+                means[row] = band_means(image, mask == 0)
                 contents[row] = _content(image)
         index["content"] = contents
         for i, band in enumerate(bands):
@@ -95,9 +95,14 @@ def _labelled(
         scene = scenes.get(str(id))
         if scene is None:
             raise BadData(f"The plan names scene {id}, which the manifest lacks; run `swath split` again.")
-        verify(scene, catalog)
-        for row, _, mask, labels in _passing(scene, catalog, source, chips, int(chips["size"].iloc[0]), pixels=False):
-            counts[row] = np.bincount(labels[mask == 0], minlength=len(classes))[: len(classes)]
+        size = int(chips["size"].iloc[0])
+        with ThreadPoolExecutor(1) as aside:
+            verified = aside.submit(verify, scene, catalog)
+            try:
+                for row, _, _, labels in _passing(scene, catalog, source, chips, size, pixels=False):
+                    counts[row] = [np.count_nonzero(labels == i) for i in range(len(classes))]  # masked ones are 255
+            finally:
+                verified.result()  # that a scene has changed explains whatever else is wrong with it
     index["valid"] = counts.sum(axis=1) / index["size"].to_numpy() ** 2
     for i, name in enumerate(classes):
         index[f"pixels_{name}"] = counts[:, i]
@@ -134,7 +139,7 @@ def _passing(
     try:
         with (
             rasterio.Env(GDAL_CACHEMAX=_CACHE),
-            rasterio.open(scene.image_path(catalog)) as image,
+            rasterio.open(scene.image_path(catalog), NUM_THREADS="ALL_CPUS") as image,
             rasterio.open(scene.mask_path(catalog)) as mask,
             ThreadPoolExecutor(1) as reader,
         ):
@@ -251,12 +256,6 @@ class _Shards:
             with file.open("r+b") as stream:  # a mapped array would have each page read before it is overwritten
                 stream.seek(begin + position * array.nbytes)
                 stream.write(np.ascontiguousarray(array).data)
-
-
-def _means(image: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Of each band over the usable pixels, as the pixels are; NaN where there are none."""
-    pixels = image.reshape(len(image), -1) if usable.all() else image[:, usable]
-    return pixels.mean(axis=1, dtype=np.float64) if pixels.shape[1] else np.full(len(image), np.nan)
 
 
 def _content(image: NDArray[Any]) -> str | None:

@@ -103,3 +103,13 @@ def physical(images: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[n
     converted *= scale[:, :, None, None]
     converted += offset[:, :, None, None]
     return converted
+
+
+def band_means(image: NDArray[Any], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of each band of ``(bands, h, w)`` over the usable pixels, as these are stored; NaN where there are none."""
+    count = np.count_nonzero(usable)
+    if not count:
+        return np.full(len(image), np.nan)
+    pixels = image if count == usable.size else np.where(usable, image, image.dtype.type(0))
+    exact = np.issubdtype(image.dtype, np.integer)  # whole numbers are added as such, which is faster
+    return np.asarray(pixels.reshape(len(image), -1).sum(axis=1, dtype=None if exact else np.float64) / count)
