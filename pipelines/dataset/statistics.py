@@ -119,13 +119,20 @@ def train_statistics(store: ChipStore) -> Statistics:
     )
 
 
+def hidden(masks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where there is no clear ground. Unlabelled ground can be seen, and at prediction all ground is unlabelled."""
+    return np.asarray((masks & ~np.uint8(MaskBit.UNLABELLED)) != 0)
+
+
 def fill_masked(
     images: NDArray[np.float32], masks: NDArray[np.uint8], means: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """A copy of ``images`` ``(..., bands, h, w)``, physical units, with the band's mean where there is no clear ground.
+    """``images`` ``(..., bands, h, w)``, physical units, with the band's mean where there is no clear ground.
 
-    ``masks`` is ``(..., h, w)``, ``means`` is ``(bands,)``. After normalisation such pixels are 0. Unlabelled ground is
-    left as it is: it can be seen, and at prediction all ground is unlabelled.
+    ``masks`` is ``(..., h, w)``, ``means`` is ``(bands,)``. After normalisation such pixels are 0. Where all ground is
+    clear these are ``images`` themselves, else a copy.
     """
-    hidden = (masks & ~np.uint8(MaskBit.UNLABELLED)) != 0
-    return np.where(hidden[..., None, :, :], means[:, None, None], images).astype(np.float32, copy=False)
+    without = hidden(masks)
+    if not without.any():
+        return images
+    return np.where(without[..., None, :, :], means[:, None, None], images).astype(np.float32, copy=False)

@@ -1,71 +1,75 @@
-"""Augmentation of whole batches, from a generator of its own so that a resumed run draws the same."""
+"""Augmentation of whole batches, from a generator of its own so that a resumed run draws the same.
+
+What is drawn is not applied here: changes of light go into the scale and offset that pixels are multiplied with anyway,
+and a chip is turned while it is copied into its batch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from pipelines.scenes.scene import MaskBit
+from pipelines.dataset.shards import band_means
+from pipelines.dataset.statistics import hidden
 
 BRIGHTNESS, CONTRAST, COLOR = 0.2, 0.3, 0.1  # largest relative changes
 HAZE = 0.3  # largest shift, in standard deviations of the band
 
 
-def augment(
-    images: Tensor,
-    labels: Tensor,
-    masks: Tensor,
+class Attitude(NamedTuple):
+    """How a chip comes to lie: mirrored along either axis, then turned by quarters."""
+
+    upside_down: bool = False
+    mirrored: bool = False
+    quarters: int = 0
+
+
+def attitudes(count: int, names: Collection[str], chance: np.random.Generator) -> list[Attitude]:
+    """One for each chip; ``flip`` mirrors along either axis, ``rotate90`` turns by quarters."""
+    flips = chance.random((count, 2)) < 0.5 if "flip" in names else np.zeros((count, 2), np.bool_)
+    quarters = chance.integers(4, size=count) if "rotate90" in names else np.zeros(count, np.int64)
+    return [Attitude(bool(flip[0]), bool(flip[1]), int(quarter)) for flip, quarter in zip(flips, quarters, strict=True)]
+
+
+def turned(field: NDArray[Any], attitude: Attitude) -> NDArray[Any]:
+    """A view of ``field`` ``(..., side, side)``."""
+    down, across = (-1 if flip else 1 for flip in attitude[:2])
+    return np.rot90(field[..., ::down, ::across], attitude.quarters, (-2, -1))
+
+
+def lit(
+    pixels: NDArray[Any],
+    masks: NDArray[np.uint8],
+    scale: NDArray[np.float32],
+    offset: NDArray[np.float32],
     names: Collection[str],
-    generator: torch.Generator,
+    chance: np.random.Generator,
     stds: NDArray[np.float32],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Each chip with its labels and mask, changed by chance of its own in the ways of ``names``.
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``scale`` and ``offset`` ``(n, bands)`` of chips under another light, each chip's by chance of its own.
 
-    ``images`` is float32 ``(n, bands, side, side)`` in physical units, ``labels`` and ``masks`` are
-    ``(n, side, side)``, ``stds`` are those of the train split, ``(bands,)``. ``flip`` mirrors along either axis,
-    ``rotate90`` turns by quarters. ``brightness`` multiplies a chip's values by 0.8 to 1.2, as light does, ``color``
-    each band by 0.9 to 1.1, ``contrast`` their distance from the band's mean over the chip by 0.7 to 1.3, and ``haze``
-    adds up to 0.3 standard deviations to all bands together. Masked pixels decide nothing, whatever they hold.
+    ``pixels`` is ``(n, bands, side, side)``, ``masks`` ``(n, side, side)``, ``stds`` ``(bands,)`` those of the train
+    split. ``brightness`` multiplies a chip's physical values by 0.8 to 1.2, as light does, ``color`` each band by 0.9
+    to 1.1, ``contrast`` their distance from the band's mean over the chip by 0.7 to 1.3, and ``haze`` adds up to 0.3
+    standard deviations to all bands together. Masked pixels decide nothing, whatever they hold.
     """
-    count, bands = images.shape[:2]
 
-    def chance(reach: float, *shape: int) -> Tensor:
-        return reach * (2 * torch.rand((count, *shape, 1, 1), generator=generator) - 1)
+    def change(reach: float, bands: int = 1) -> NDArray[np.float64]:
+        return reach * chance.uniform(-1, 1, (len(pixels), bands))
 
-    fields = [images, labels, masks]
-    if "flip" in names:
-        for axis in (-2, -1):
-            chosen = torch.rand(count, generator=generator) < 0.5
-            fields = [_changed(field, chosen, field[chosen].flip(axis)) for field in fields]
-    if "rotate90" in names:
-        turns = torch.randint(4, (count,), generator=generator)
-        for turn in (1, 2, 3):
-            chosen = turns == turn
-            fields = [_changed(field, chosen, field[chosen].rot90(turn, (-2, -1))) for field in fields]
-    images, labels, masks = fields
+    gain, shift = np.ones(scale.shape), np.zeros(scale.shape)  # a value x becomes gain * x + shift
     if "brightness" in names:
-        images = images * (1 + chance(BRIGHTNESS, 1))
+        gain *= 1 + change(BRIGHTNESS)
     if "color" in names:
-        images = images * (1 + chance(COLOR, bands))
+        gain *= 1 + change(COLOR, scale.shape[1])
     if "contrast" in names:
-        means = _means(images, masks)
-        images = means + (images - means) * (1 + chance(CONTRAST, 1))
+        stored = [band_means(image, ~none) for image, none in zip(pixels, hidden(masks), strict=True)]
+        means = gain * (np.array(stored) * scale + offset)
+        factor = 1 + change(CONTRAST)
+        gain, shift = gain * factor, means * (1 - factor)
     if "haze" in names:
-        images = images + torch.from_numpy(stds).reshape(1, -1, 1, 1) * chance(HAZE, 1)
-    return images, labels, masks
-
-
-def _means(images: Tensor, masks: Tensor) -> Tensor:
-    """Mean of each chip's clear pixels, ``(n, bands, 1, 1)``."""
-    clear = ((masks & ~int(MaskBit.UNLABELLED)) == 0)[:, None]
-    return images.where(clear, 0).sum((-2, -1), keepdim=True) / clear.sum((-2, -1), keepdim=True).clamp(min=1)
-
-
-def _changed(field: Tensor, chosen: Tensor, value: Tensor) -> Tensor:
-    changed = field.clone()
-    changed[chosen] = value
-    return changed
+        shift += stds * change(HAZE)
+    return (scale * gain).astype(np.float32), (offset * gain + shift).astype(np.float32)

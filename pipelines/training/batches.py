@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from pipelines.dataset.shards import ChipStore, physical
 from pipelines.dataset.statistics import Statistics, fill_masked
-from pipelines.training.augment import augment
+from pipelines.training.augment import Attitude, attitudes, lit, turned
 
 Mixed = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
@@ -22,7 +22,8 @@ Mixed = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 class Batch(NamedTuple):
     """Images ``(n, bands, h, w)`` float32, physical, masked pixels filled; labels ``(n, h, w)`` int64, 255 ignored.
 
-    ``rows`` ``(n,)`` int64 tells which chips of the index they are.
+    ``rows`` ``(n,)`` int64 tells which chips of the index they are. In memory the bands of a pixel lie together
+    (``channels_last``).
     """
 
     images: Tensor
@@ -79,21 +80,29 @@ class ChipBatches(Dataset[Batch]):
         self.augmentation, self.seed = tuple(augmentation), seed
 
     def __getitem__(self, draw: Draw) -> Batch:
-        return self.drawn(draw)
+        return self.drawn(draw)[0]
 
-    def drawn(self, draw: Draw, carried: NDArray[np.int64] | None = None) -> Batch:
-        """A batch; ``carried`` ``(n, h, w)`` goes where the labels would, through the same flips and turns."""
-        pixels, classes, masks = self.store.gather(draw.rows)
-        labels: NDArray[np.integer] = classes if carried is None else carried
-        images = physical(pixels, self.store.scale[draw.rows], self.store.offset[draw.rows])
+    def drawn(self, draw: Draw) -> tuple[Batch, list[Attitude]]:
+        """A batch, and how each chip lies in it."""
+        pixels, labels, masks = self.store.gather(draw.rows)
+        scale, offset = self.store.scale[draw.rows], self.store.offset[draw.rows]
+        lie = [Attitude()] * len(pixels)
         if self.augmentation:
-            chance = torch.Generator().manual_seed(seed_of(self.seed, draw.epoch, draw.step))
-            given = torch.from_numpy(images), torch.from_numpy(labels), torch.from_numpy(masks)
-            changed = augment(*given, self.augmentation, chance, self.statistics.stds)
-            images, labels, masks = (field.numpy() for field in changed)
-        filled = torch.from_numpy(fill_masked(images, masks, self.statistics.means))
-        filled = filled.contiguous(memory_format=torch.channels_last)
-        return Batch(filled, torch.from_numpy(labels).long(), torch.from_numpy(draw.rows))
+            chance = np.random.default_rng(seed_of(self.seed, draw.epoch, draw.step))
+            scale, offset = lit(pixels, masks, scale, offset, self.augmentation, chance, self.statistics.stds)
+            lie = attitudes(len(pixels), self.augmentation, chance)
+        count, bands, *sides = pixels.shape
+        images, classes = np.empty((count, *sides, bands), np.float32), np.empty((count, *sides), np.int64)
+        for i, attitude in enumerate(lie):  # one after another, so that all that happens to a chip happens in the cache
+            values = physical(pixels[[i]], scale[[i]], offset[[i]])[0]
+            values = turned(fill_masked(values, masks[i], self.statistics.means), attitude)
+            for band in range(bands):
+                images[i, ..., band] = values[band]
+            classes[i] = turned(labels[i], attitude)
+        batch = Batch(
+            torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(classes), torch.from_numpy(draw.rows)
+        )
+        return batch, lie
 
 
 def train_loader(

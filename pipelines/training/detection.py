@@ -16,6 +16,7 @@ from pipelines.config.params import Train
 from pipelines.dataset.boxes import BoxStore
 from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.statistics import Statistics
+from pipelines.training.augment import Attitude
 from pipelines.training.batches import BatchOrder, ChipBatches, Draw, seed_of
 from pipelines.training.checkpoint import Normalized
 from pipelines.training.detector import Detector, Target
@@ -39,26 +40,22 @@ class ObjectBatches(Dataset[ObjectBatch]):
         self.chips, self.boxes = chips, boxes
 
     def __getitem__(self, draw: Draw) -> ObjectBatch:
-        size = self.chips.store.header.size
-        places = np.tile(np.arange(size * size).reshape(1, size, size), (len(draw.rows), 1, 1))
-        images, moved, _ = self.chips.drawn(draw, places)
+        batch, lie = self.chips.drawn(draw)
         targets = []
-        for row, places_of in zip(draw.rows, moved, strict=True):
+        for row, attitude in zip(draw.rows, lie, strict=True):
             corners, classes = self.boxes.of(int(row))
-            boxes = torch.from_numpy(moved_boxes(corners, places_of.numpy()))
+            boxes = torch.from_numpy(turned_boxes(corners, attitude, batch.images.shape[-1]))
             targets.append({"boxes": boxes, "labels": torch.from_numpy(classes).long()})
-        return ObjectBatch(images, targets)
+        return ObjectBatch(batch.images, targets)
 
 
-def moved_boxes(corners: NDArray[np.float32], places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Boxes ``(n, 4)`` of a square chip after a mirroring or turn that left ``places`` ``(h, w)``: the number, row by
-    row, that each pixel had before."""
-    size = len(places)
-    corner, down, across = (np.array(divmod(int(places[at]), size)) for at in ((0, 0), (1, 0), (0, 1)))
-    steps = np.stack([down - corner, across - corner])  # one row down and one column across, in former rows and columns
-    ends = corners.reshape(-1, 2, 2)[..., ::-1] - 0.5 - corner  # former rows and columns, from the new first pixel
-    now = (ends @ steps.T + 0.5)[..., ::-1]
-    found: NDArray[np.float32] = np.concatenate([now.min(axis=1), now.max(axis=1)], axis=1).astype(np.float32)
+def turned_boxes(corners: NDArray[np.float32], attitude: Attitude, side: int) -> NDArray[np.float32]:
+    """Boxes ``(n, 4)`` of a square chip of ``side`` pixels that has come to lie as ``attitude`` says."""
+    x, y = corners[:, 0::2], corners[:, 1::2]
+    x, y = side - x if attitude.mirrored else x, side - y if attitude.upside_down else y
+    for _ in range(attitude.quarters):
+        x, y = y, side - x
+    found: NDArray[np.float32] = np.stack([x.min(axis=1), y.min(axis=1), x.max(axis=1), y.max(axis=1)], axis=1)
     return found
 
 

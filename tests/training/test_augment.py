@@ -2,80 +2,107 @@ import numpy as np
 import pytest
 import torch
 
-from pipelines.dataset.shards import ChipStore
+from pipelines.dataset.shards import ChipStore, physical
 from pipelines.dataset.statistics import read_statistics
 from pipelines.scenes.scene import MaskBit
-from pipelines.training.augment import augment
-from pipelines.training.batches import loader, train_loader
+from pipelines.training.augment import attitudes, lit, turned
+from pipelines.training.batches import ChipBatches, Draw, loader, seed_of, train_loader
 from tests.training.workspaces import make_workspace
 
 STDS = np.array([2.0, 4.0, 8.0], np.float32)
 
 
-def chance(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def chance(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
-def numbered(count: int = 40, side: int = 6) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every pixel has a number of its own, and image, label and mask carry the same."""
-    numbers = torch.arange(count * side * side).reshape(count, side, side)
-    return numbers[:, None].float().repeat(1, 3, 1, 1), numbers.clone(), numbers.clone()
+def numbered(count: int = 40, side: int = 6) -> np.ndarray:
+    """Every pixel has a number of its own."""
+    return np.arange(count * side * side).reshape(count, side, side)
+
+
+def pictures(count: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pixels of three bands as they are stored, clear masks, and scale and offset of each chip and band."""
+    random = np.random.default_rng(1)
+    pixels = random.integers(1, 1000, (count, 3, 6, 6), dtype=np.uint16)
+    scale, offset = (random.uniform(0.1, 1, (count, 3)).astype(np.float32) for _ in range(2))
+    return pixels, np.zeros((count, 6, 6), np.uint8), scale, offset
+
+
+def before_and_after(names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures in physical units, under their own light and under another."""
+    pixels, masks, scale, offset = pictures()
+    after = physical(pixels, *lit(pixels, masks, scale, offset, names, chance(), STDS))
+    return physical(pixels, scale, offset), after
 
 
 @pytest.mark.parametrize("names", [["flip"], ["rotate90"], ["flip", "rotate90"]])
-def test_image_label_and_mask_move_together(names):
-    images, labels, masks = augment(*numbered(), names, chance(), STDS)
-    for band in range(3):
-        assert torch.equal(images[:, band].long(), labels)
-    assert torch.equal(labels, masks)
-    before = numbered()[1]
-    assert not torch.equal(labels, before)
-    for chip, former in zip(labels, before, strict=True):  # pixels stay in their chip, none is lost
-        assert torch.equal(chip.flatten().sort().values, former.flatten())
+def test_a_turned_chip_keeps_its_pixels_whatever_is_turned(names):
+    for chip, attitude in zip(numbered(), attitudes(40, names, chance()), strict=True):
+        image, label = turned(np.stack([chip] * 3), attitude), turned(chip, attitude)
+        assert (image == label).all()  # all bands and the labels move together
+        assert np.array_equal(np.sort(label.ravel()), chip.ravel())
 
 
-def test_all_eight_attitudes_of_a_chip_occur():
-    _, labels, _ = augment(*numbered(400), ["flip", "rotate90"], chance(), STDS)
-    attitudes = {tuple((chip - chip.min()).flatten().tolist()) for chip in labels}
-    assert len(attitudes) == 8
+@pytest.mark.parametrize(("names", "count"), [(["flip"], 4), (["rotate90"], 4), (["flip", "rotate90"], 8), ([], 1)])
+def test_all_attitudes_of_a_chip_occur(names, count):
+    chip = numbered(1)[0]
+    assert len({turned(chip, attitude).tobytes() for attitude in attitudes(400, names, chance())}) == count
 
 
-def test_brightness_scales_each_chip_by_a_factor_of_its_own_and_leaves_labels():
-    images, labels, masks = augment(*numbered(), ["brightness"], chance(), STDS)
-    before = numbered()
-    gains = [float((image[:, 1:] / former[:, 1:]).mean()) for image, former in zip(images, before[0], strict=True)]
-    assert torch.allclose(images, before[0] * torch.tensor(gains)[:, None, None, None], rtol=1e-5)
-    assert 0.8 <= min(gains) < 0.9 < 1.1 < max(gains) <= 1.2
-    assert torch.equal(labels, before[1]) and torch.equal(masks, before[2])
+def test_brightness_scales_each_chip_by_a_factor_of_its_own():
+    before, after = before_and_after(["brightness"])
+    gains = after / before
+    assert np.allclose(gains, gains[:, :1, :1, :1], rtol=1e-5)
+    assert 0.8 <= gains.min() < 0.9 < 1.1 < gains.max() <= 1.2 + 1e-6
 
 
 def test_color_scales_each_band_by_a_factor_of_its_own():
-    before = numbered()[0] + 1
-    images, _, _ = augment(before, *numbered()[1:], ["color"], chance(), STDS)
-    gains = images / before
-    assert torch.allclose(gains, gains[..., :1, :1].expand_as(gains), rtol=1e-5)
+    before, after = before_and_after(["color"])
+    gains = after / before
+    assert np.allclose(gains, gains[..., :1, :1], rtol=1e-5)
     spread = gains[:, :, 0, 0]
-    assert 0.9 <= spread.min() < 0.95 < 1.05 < spread.max() <= 1.1
+    assert 0.9 <= spread.min() < 0.95 < 1.05 < spread.max() <= 1.1 + 1e-6
     assert (spread[:, 0] != spread[:, 1]).all()
 
 
-def test_contrast_keeps_the_mean_of_clear_pixels_whatever_hidden_ones_hold():
-    before, labels, masks = torch.rand(40, 3, 6, 6), torch.zeros(40, 6, 6), torch.zeros(40, 6, 6, dtype=torch.uint8)
+@pytest.mark.parametrize("names", [["contrast"], ["brightness", "color", "contrast"]])
+def test_contrast_keeps_the_mean_of_clear_pixels_whatever_hidden_ones_hold(names):
+    pixels, masks, scale, offset = pictures()
     masks[:, 0], masks[:, 1] = MaskBit.NODATA, MaskBit.UNLABELLED  # what is only unlabelled can be seen
-    before[:, :, 0] = torch.nan
-    images, _, _ = augment(before, labels, masks, ["contrast"], chance(), STDS)
-    clear, former = images[:, :, 1:], before[:, :, 1:]
-    assert torch.allclose(clear.mean((-2, -1)), former.mean((-2, -1)), atol=1e-5)
-    ratio = clear.std((-2, -1)) / former.std((-2, -1))
-    assert 0.7 <= ratio.min() < 0.8 < 1.2 < ratio.max() <= 1.3 + 1e-5
+    pixels = pixels.astype(np.float32)
+    pixels[:, :, 0] = np.nan
+
+    def clear(names: list[str]) -> np.ndarray:
+        return physical(pixels, *lit(pixels, masks, scale, offset, names, chance(), STDS))[:, :, 1:]
+
+    after, before = clear(names), clear(names[:-1])
+    assert np.allclose(after.mean((-2, -1)), before.mean((-2, -1)), rtol=1e-4)
+    ratio = after.std((-2, -1)) / before.std((-2, -1))
+    assert np.allclose(ratio, ratio[:, :1], rtol=1e-4)
+    assert 0.7 - 1e-5 <= ratio.min() < 0.8 < 1.2 < ratio.max() <= 1.3 + 1e-5
 
 
 def test_haze_lifts_all_bands_together_by_their_own_measure():
-    before, labels, masks = numbered()
-    images, _, _ = augment(before, labels, masks, ["haze"], chance(), STDS)
-    shifts = (images - before)[:, :, 0, 0] / torch.from_numpy(STDS)
-    assert torch.allclose(shifts, shifts[:, :1].expand_as(shifts), atol=1e-3)
-    assert -0.3 <= shifts.min() < -0.2 < 0.2 < shifts.max() <= 0.3
+    before, after = before_and_after(["haze"])
+    shifts = (after - before) / STDS[:, None, None]
+    assert np.allclose(shifts, shifts[:, :1, :1, :1], atol=1e-3)
+    assert -0.3 - 1e-3 <= shifts.min() < -0.2 < 0.2 < shifts.max() <= 0.3 + 1e-3
+
+
+def test_images_and_labels_of_a_batch_are_turned_together(tmp_path):
+    data = make_workspace(tmp_path) / "data"
+    store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")
+    turning = ChipBatches(store, statistics, ["flip", "rotate90"], seed=0)
+    draw = Draw(0, 0, store.rows("train"))
+    images, labels, _ = turning[draw]
+    upright, classes = ChipBatches(store, statistics, [], seed=0)[draw]
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    drawn = attitudes(len(draw.rows), ["flip", "rotate90"], chance(seed_of(0, 0, 0)))
+    assert len(set(drawn)) > 4
+    for i, attitude in enumerate(drawn):
+        assert np.array_equal(images[i].numpy(), turned(upright[i].numpy(), attitude))
+        assert np.array_equal(labels[i].numpy(), turned(classes[i].numpy(), attitude))
 
 
 def test_only_train_chips_are_augmented_and_each_epoch_differs(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ from pipelines.files import read_json
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_file
 from pipelines.inference.runtime import Runtime
-from pipelines.training.detection import moved_boxes
+from pipelines.training.augment import Attitude, turned
+from pipelines.training.detection import turned_boxes
 from pipelines.training.network import build
 
 ROOT = Path(__file__).parents[2]
@@ -85,22 +87,14 @@ def settings(folder: Path) -> dict[str, Any]:
     return values
 
 
-def test_boxes_move_with_their_chip() -> None:
-    random = np.random.default_rng(0)
-    for _ in range(20):
-        x0, y0 = random.integers(0, 20, 2)
-        corners = np.array([[x0, y0, x0 + 7, y0 + 11]], np.float32)
-        image = np.zeros((32, 32), np.int64)
-        image[y0 : y0 + 11, x0 : x0 + 7] = 1
-        places = np.arange(32 * 32).reshape(32, 32)
-        turns, mirrored = int(random.integers(4)), bool(random.integers(2))
-        for name in ("image", "places"):
-            field = np.rot90(image if name == "image" else places, turns)
-            field = field[:, ::-1] if mirrored else field
-            image, places = (field, places) if name == "image" else (image, field)
-        rows, columns = np.nonzero(image)
-        expected = [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
-        assert moved_boxes(corners, places).tolist() == expected
+@pytest.mark.parametrize("attitude", [Attitude(*flips) for flips in product((False, True), (False, True), range(4))])
+def test_boxes_move_with_their_chip(attitude: Attitude) -> None:
+    corners = np.array([[3, 17, 10, 28]], np.float32)
+    image = np.zeros((32, 32), np.uint8)
+    image[17:28, 3:10] = 1
+    rows, columns = np.nonzero(turned(image, attitude))
+    expected = [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]
+    assert turned_boxes(corners, attitude, 32).tolist() == expected
 
 
 def test_a_detector_learns_from_chips_with_and_without_objects() -> None:
