@@ -96,7 +96,7 @@ def test_images_and_labels_of_a_batch_are_turned_together(tmp_path):
     turning = ChipBatches(store, statistics, ["flip", "rotate90"], seed=0)
     draw = Draw(0, 0, store.rows("train"))
     images, labels, _ = turning[draw]
-    upright, classes = ChipBatches(store, statistics, [], seed=0)[draw]
+    upright, classes, _ = ChipBatches(store, statistics, [], seed=0)[draw]
     assert images.is_contiguous(memory_format=torch.channels_last)
     drawn = attitudes(len(draw.rows), ["flip", "rotate90"], chance(seed_of(0, 0, 0)))
     assert len(set(drawn)) > 4
