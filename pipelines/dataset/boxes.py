@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import shapely
 from numpy.typing import NDArray
 
 from pipelines.dataset.shards import ChipStore
@@ -34,10 +35,12 @@ def write_boxes(folder: Path, scenes: Mapping[str, Scene], source: LabelSource) 
     parts = []
     for id, chips in store.index.groupby("scene_id", sort=True):
         objects = boxes_of(source, scenes[str(id)])
+        tree = shapely.STRtree(shapely.box(*objects.corners.T))
         for row, column, top in zip(chips.index, chips["col"], chips["row"], strict=True):
-            inside = objects.within(int(column), int(top), size, size, VISIBLE)
-            _, (labels,), _ = store.gather(np.array([row]))
-            seen = _usable(inside, labels)
+            here = np.sort(tree.query(shapely.box(column, top, column + size, top + size)))
+            near = Boxes(objects.corners[here], objects.classes[here])
+            inside = near.within(int(column), int(top), size, size, VISIBLE)
+            seen = _usable(inside, store.labels(int(row)))
             table = pd.DataFrame(inside.corners[seen], columns=_CORNERS)
             parts.append(table.assign(chip=np.int64(row), **{"class": inside.classes[seen]}))
     found = pd.concat(parts, ignore_index=True)[["chip", "class", *_CORNERS]]

@@ -87,6 +87,11 @@ class ChipStore:
             masks[here] = self._map(int(shard), "masks")[position]
         return images, labels, masks
 
+    def labels(self, row: int) -> NDArray[np.uint8]:
+        """Labels of one chip ``(size, size)``, mapped and not copied."""
+        found: NDArray[np.uint8] = self._map(int(self._shard[row]), "labels")[self._position[row]]
+        return found
+
     def _columns(self, prefix: str) -> NDArray[np.float32]:
         return np.asarray(self.index[[prefix + band for band in self.bands]].to_numpy(np.float32))
 
