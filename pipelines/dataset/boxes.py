@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from pipelines.dataset.shards import ChipStore
 from pipelines.errors import BadData
 from pipelines.labels import LabelSource
-from pipelines.labels.boxes import Boxes
+from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.labels.source import boxes_of
 from pipelines.scenes.scene import Scene
 
 BOXES = "boxes.parquet"
-VISIBLE = 0.3  # share of an object that a chip must show to be its object
 _UNLABELLED = 255
 _CORNERS = ["left", "top", "right", "bottom"]
 

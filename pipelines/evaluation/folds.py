@@ -32,7 +32,7 @@ def together(
     void = m.void_of(task)
     miou = partial(m.miou, void=void)
     result: dict[str, Any] = {"folds": [{n: one[n] for n in ("miou", "accuracy", "test")} for one in found]}
-    result["mean_of_folds"] = float(np.mean([one["miou"]["value"] for one in found]))
+    result["mean_of_folds"] = float(np.mean([v for one in found if (v := one["miou"]["value"]) is not None]))
     for name, blocks in counts.items():
         scores = m.class_scores(blocks.sum(axis=0), void)
         ious = interval(blocks, lambda c: m.class_scores(c, void).iou, **options)
@@ -40,8 +40,8 @@ def together(
             "blocks": len(blocks),
             "miou": _ends(interval(blocks, miou, **options)[0]),
             "accuracy": float(m.accuracy(blocks.sum(axis=0))),
-            "iou": {c: _ends(iou) for c, iou in zip(classes, ious, strict=True)},
-            "f1": dict(zip(classes, scores.f1.tolist(), strict=True)),
+            "iou": {c: _ends(iou) for i, (c, iou) in enumerate(zip(classes, ious, strict=True)) if i != void},
+            "f1": {c: f1 for i, (c, f1) in enumerate(zip(classes, scores.f1.tolist(), strict=True)) if i != void},
         }
     if "baseline" in counts:
         result["gain"] = _ends(paired_gain(counts["network"], counts["baseline"], miou, **options))

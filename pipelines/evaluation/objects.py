@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import shapely
 import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
-from torchvision.ops import box_iou
 
 from pipelines.evaluation.metrics import Counts
 from pipelines.evaluation.score import Tally
@@ -36,6 +36,10 @@ class Truth:
     ]  # (n,): block of ground that the object's centre lies in; None outside, and where masked
     chips: pd.DataFrame  # of the ground: row, col, size, block_id
 
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        return np.array([block is not None for block in self.blocks], bool)
+
     def blocks_at(self, corners: NDArray[np.float32]) -> NDArray[np.object_]:
         return _blocks_at(corners, self.chips)
 
@@ -58,19 +62,29 @@ def matched(truth: Truth, objects: Objects) -> NDArray[np.int64]:
     that it overlaps most, those on the scored ground first.
     """
     found = np.full(len(objects), -1, np.int64)
-    if not len(objects) or not len(truth.boxes.corners):
-        return found
-    overlaps = box_iou(torch.from_numpy(objects.boxes), torch.from_numpy(truth.boxes.corners)).numpy()
-    overlaps[objects.classes[:, None] != truth.boxes.classes[None]] = 0
-    scored = np.array([block is not None for block in truth.blocks])
-    free = np.ones(overlaps.shape[1], bool)
-    for i in np.argsort(-objects.scores, kind="stable"):
-        fitting = free & (overlaps[i] >= OVERLAP)
-        fitting = fitting & scored if (fitting & scored).any() else fitting
-        if fitting.any():
-            found[i] = np.argmax(np.where(fitting, overlaps[i], 0))
-            free[found[i]] = False
+    tree = shapely.STRtree(shapely.box(*truth.boxes.corners.T))
+    one, other = tree.query(shapely.box(*objects.boxes.T), predicate="intersects")
+    a, b = objects.boxes[one], truth.boxes.corners[other]
+    common = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0).prod(axis=1)
+    whole = (a[:, 2:] - a[:, :2]).prod(axis=1) + (b[:, 2:] - b[:, :2]).prod(axis=1) - common
+    fitting = (common >= OVERLAP * whole) & (objects.classes[one] == truth.boxes.classes[other])
+    scored = truth.scored[other]
+    # by falling score, and of an object those on the ground first, then those that it overlaps most
+    order = np.lexsort((-common / np.maximum(whole, 1e-9), ~scored, one, -objects.scores[one]))
+    free = np.ones(len(truth.boxes.corners), bool)
+    for i in order[fitting[order]]:
+        if found[one[i]] < 0 and free[other[i]]:
+            found[one[i]], free[other[i]] = other[i], False
     return found
+
+
+def counted(truth: Truth, objects: Objects) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which of ``objects`` count at all, and which of these are right: those that are a true object count where that
+    one lies, and all others where they lie themselves."""
+    pairs = matched(truth, objects)
+    inside = np.array([block is not None for block in truth.blocks_at(objects.boxes)], bool)
+    there = np.append(truth.scored, False)[pairs]  # -1 is nowhere
+    return np.where(pairs >= 0, there, inside), pairs >= 0
 
 
 def tally_objects(tally: Tally, truth: Truth, objects: Objects) -> None:
@@ -92,21 +106,19 @@ def best_threshold(found: Sequence[tuple[Truth, Objects]]) -> float:
     """The score above which objects have the highest F1, all classes and scenes together; 0.5 where none is right."""
     right, scores, total = [np.empty(0, bool)], [np.empty(0, np.float32)], 0
     for truth, objects in found:
-        pairs = matched(truth, objects)
-        on_ground = np.array([b is not None for b in truth.blocks], bool)
-        inside = np.array([b is not None for b in truth.blocks_at(objects.boxes)], bool)
-        counted = np.where(pairs >= 0, on_ground[pairs] if on_ground.size else False, inside)
-        right.append((pairs >= 0)[counted])
-        scores.append(objects.scores[counted])
-        total += int(on_ground.sum())
+        counts, true = counted(truth, objects)
+        right.append(true[counts])
+        scores.append(objects.scores[counts])
+        total += int(truth.scored.sum())
     hits, score = np.concatenate(right), np.concatenate(scores)
-    order = np.argsort(-score, kind="stable")
-    f1 = 2 * np.cumsum(hits[order]) / (np.arange(1, len(order) + 1) + max(total, 1))
     if not hits.any():
         return 0.5
-    best = int(np.argmax(f1))
-    following = score[order][best + 1] if best + 1 < len(order) else 0.0
-    return float((score[order][best] + following) / 2)  # between two scores, so that rounding decides nothing
+    order = np.argsort(-score, kind="stable")
+    hits, score = hits[order], score[order]
+    f1 = 2 * np.cumsum(hits) / (np.arange(1, len(hits) + 1) + max(total, 1))
+    following = np.append(score[1:], 0.0)
+    best = int(np.argmax(np.where(score > following, f1, -1)))  # equal scores stand or fall together
+    return float((score[best] + following[best]) / 2)  # between two scores, so that rounding decides nothing
 
 
 def precision(found: Sequence[tuple[Truth, Objects]], names: Sequence[str]) -> dict[str, Any]:
@@ -114,13 +126,10 @@ def precision(found: Sequence[tuple[Truth, Objects]], names: Sequence[str]) -> d
     and both of each class but the background; ``None`` where the truth has no object."""
     coco = coco_evaluator()
     for truth, objects in found:
-        outside = np.array([block is None for block in truth.blocks], bool)
-        kept = (matched(truth, objects) >= 0) | np.array([b is not None for b in truth.blocks_at(objects.boxes)], bool)
-        shown = objects[kept]
+        shown = objects[counted(truth, objects)[0]]
         predicted: Arrays = {"boxes": shown.boxes, "scores": shown.scores, "labels": shown.classes.astype(np.int64)}
-        given: Arrays = {"boxes": truth.boxes.corners, "labels": truth.boxes.classes.astype(np.int64)}
-        crowd: Arrays = {"iscrowd": outside.astype(np.int64)}  # what COCO neither asks for nor minds
-        coco.update([_tensors(predicted)], [_tensors(given | crowd)])
+        on_ground = truth.boxes.corners[truth.scored], truth.boxes.classes[truth.scored].astype(np.int64)
+        coco.update([_tensors(predicted)], [_tensors(dict(zip(("boxes", "labels"), on_ground, strict=True)))])
     each, nothing = average_precision(coco), np.empty(0)
     scores = {
         name: {"ap": _mean(each.get(index, nothing)), "ap50": _mean(each.get(index, nothing)[:1])}

@@ -39,4 +39,4 @@ def patches(
                 found.append(index)
     count = len(boxes)
     corners = np.array(boxes, np.float32).reshape(count, 4)
-    return Objects(corners, np.ones(count, np.float32), np.array(found, np.uint8), np.zeros(count, bool))
+    return Objects(corners, np.ones(count, np.float32), np.array(found, np.uint8), np.zeros((count, 4), bool))

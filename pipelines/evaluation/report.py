@@ -150,7 +150,7 @@ def _scene_table(outcome: Outcome, frame: pd.DataFrame) -> pd.DataFrame:
             "date": [scene.datetime.date().isoformat() for scene in scenes],
             "season": [scene.season for scene in scenes],
             "zone": [scene.zone for scene in scenes],
-            "pixels" if outcome.chips else "objects": counts.sum(axis=(1, 2)),
+            "pixels" if outcome.chips else "objects": counts[:, 0 if outcome.chips else 1 :].sum(axis=(1, 2)),
             "miou": m.miou(counts, m.void_of(outcome.task)),
             "accuracy": m.accuracy(counts),
         }

@@ -16,6 +16,7 @@ from pipelines.inference.merge import merged
 from pipelines.inference.stitch import RowBand, row_bands
 from pipelines.inference.strip import Source, Strip
 from pipelines.inference.windows import Axis
+from pipelines.labels.boxes import VISIBLE
 from pipelines.training.objects import Objects, suppressed
 
 Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to (n, places, 4 + classes)
@@ -35,8 +36,9 @@ def detected(
 ) -> Objects:
     """Objects of ``source`` in its pixels, ``merged`` over windows that overlap.
 
-    Masked pixels are set to ``fill`` before the network sees them; windows without a usable pixel skip it. Objects
-    whose centre lies beyond the border, where windows see reflections, are dropped, and others end at the border. What
+    Masked pixels are set to ``fill`` before the network sees them; windows without a usable pixel skip it. Of an object
+    at the border windows see a reflection too, so objects end there, and those of which most lies beyond are dropped;
+    so are those whose centre is masked. What
     was found is held in memory, a few bytes an object, pixels are not. With the folder ``kept``, each finished row of
     windows is put there, and taken from there when a killed run is started again. ``tell`` is told each row of pixels
     that is reached.
@@ -55,10 +57,9 @@ def detected(
             answers = detector(chips)
             if not np.isfinite(answers).all():
                 raise BadData("The model gave values that are not finite; check its weights and the input's values.")
-            found += [
-                _placed(suppressed(answer), top, across.starts[c], source, window)
-                for c, answer in zip(columns, answers, strict=True)
-            ]
+            for c, answer in zip(columns, answers, strict=True):
+                here = _placed(suppressed(answer), top, across.starts[c], source, window)
+                found.append(here[strip.usable((here.boxes[:, :2] + here.boxes[:, 2:]) / 2)])
         rows.append(Objects.joined(found))
         if file:
             _write(file, rows[-1])
@@ -96,7 +97,7 @@ def burned(
         for i in np.flatnonzero((corners[:, 1] < band.stop) & (corners[:, 3] > band.start)):
             left, top, right, bottom = corners[i]
             inside = slice(max(top - band.start, 0), max(bottom - band.start, 0)), slice(max(left, 0), right)
-            certainty = 0.5 + 0.5 * (shown.scores[i] - threshold) / max(1 - threshold, 1e-6)
+            certainty = 0.501 + 0.499 * (shown.scores[i] - threshold) / max(1 - threshold, 1e-6)  # never a tie
             probabilities[:, *inside] = 0.0
             probabilities[0, *inside] = 1 - certainty
             probabilities[shown.classes[i], *inside] = certainty
@@ -106,14 +107,13 @@ def burned(
 def _placed(objects: Objects, top: int, left: int, source: Source, window: int) -> Objects:
     """The objects of the window at ``top`` and ``left`` in pixels of the raster."""
     x0, y0, x1, y1 = objects.boxes.T
-    cut = (x0 < _NEAR) & (left > 0) | (y0 < _NEAR) & (top > 0)
-    cut |= (x1 > window - _NEAR) & (left + window < source.width)
-    cut |= (y1 > window - _NEAR) & (top + window < source.height)
-    inside = np.clip(objects.boxes, 0, window) + np.array([left, top, left, top], np.float32)
-    x, y = (inside[:, 0] + inside[:, 2]) / 2, (inside[:, 1] + inside[:, 3]) / 2
-    border = np.array([source.width, source.height] * 2, np.float32)
-    boxes = np.clip(inside, 0, border)
-    here = (x >= 0) & (x < source.width) & (y >= 0) & (y < source.height) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    inner = left > 0, top > 0, left + window < source.width, top + window < source.height  # edges that are no border
+    near = x0 < _NEAR, y0 < _NEAR, x1 > window - _NEAR, y1 > window - _NEAR
+    cut = np.stack([edge & close for edge, close in zip(inner, near, strict=True)], axis=1)
+    seen = np.clip(objects.boxes, 0, window) + np.array([left, top, left, top], np.float32)
+    boxes = np.clip(seen, 0, np.array([source.width, source.height] * 2, np.float32))
+    areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (seen, boxes)]
+    here = (areas[1] > 0) & (areas[1] >= VISIBLE * areas[0])
     return Objects(boxes, objects.scores, objects.classes, cut)[here]
 
 

@@ -18,12 +18,14 @@ def merged(objects: Objects) -> Objects:
 
     Windows that overlap see an object several times, and windows that an object does not fit into see parts of it. Of
     whole boxes that are one object the highest score stays. A part that lies in a whole box of its class by half
-    vanishes; parts that meet and agree in their extent along one axis are joined, with the highest of their scores.
+    vanishes; parts of which one lies in the other by half, or goes on where the other was cut off and agrees with it in
+    extent along the cut, are joined, with the highest of their scores.
     So an object no larger than the overlap of windows has the box that one window gave it, wherever windows lie, and a
     larger one the box around what all windows saw.
     """
     objects = objects[np.argsort(-objects.scores, kind="stable")]
-    whole, parts = objects[~objects.cut], objects[objects.cut]
+    cut = np.asarray(objects.cut.any(axis=1))
+    whole, parts = objects[~cut], objects[cut]
     whole = whole[_survivors(whole)]
     meeting = _meeting(parts, whole)
     inside = meeting.common / _areas(parts.boxes)[meeting.one]
@@ -69,9 +71,13 @@ def _assembled(parts: Objects) -> Objects:
     """Parts of the same object as one."""
     if not len(parts):
         return parts
-    one, other, _ = _meeting(parts, parts)
+    one, other, common = _meeting(parts, parts)
     a, b = parts.boxes[one], parts.boxes[other]
-    joint = np.maximum(_agreement(a[:, 0::2], b[:, 0::2]), _agreement(a[:, 1::2], b[:, 1::2])) >= OVERLAP
+    areas = _areas(parts.boxes)
+    joint = common >= OVERLAP * areas[one]  # a part of a part
+    for first, last, along in ((0, 2, slice(1, None, 2)), (1, 3, slice(0, None, 2))):  # side by side, one below another
+        follows = parts.cut[one, last] & parts.cut[other, first] & (a[:, first] < b[:, first])
+        joint |= follows & (_agreement(a[:, along], b[:, along]) >= OVERLAP)
     links = coo_array((joint[joint], (one[joint], other[joint])), shape=(len(parts), len(parts)))
     count, group = connected_components(links, directed=False)
     boxes = np.concatenate([np.full((count, 2), np.inf), np.full((count, 2), -np.inf)], axis=1).astype(np.float32)
@@ -81,7 +87,7 @@ def _assembled(parts: Objects) -> Objects:
     np.maximum.at(scores, group, parts.scores)
     classes = np.zeros(count, np.uint8)
     classes[group] = parts.classes
-    return Objects(boxes, scores, classes, np.zeros(count, bool))
+    return Objects(boxes, scores, classes, np.zeros((count, 4), bool))
 
 
 def _agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ def write_objects(objects: Objects, grid: Grid, classes: Sequence[LabelClass], f
     y = affine.d * corners[..., 0] + affine.e * corners[..., 1] + affine.f
     columns = {
         "class_index": objects.classes.astype(np.int64),
-        "class_name": [classes[index].name for index in objects.classes],
+        "class_name": np.array([classes[index].name for index in objects.classes], object),
         "score": objects.scores.astype(np.float64).round(4),
     }
     frame = gpd.GeoDataFrame(columns, geometry=shapely.polygons(np.stack([x, y], axis=-1)), crs=grid.crs)

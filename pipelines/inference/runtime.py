@@ -31,6 +31,8 @@ class Runtime:
         graph = _torch_logits(bundle) if self.on_gpu else _onnx_logits(bundle, threads or cores())
         detects = contract.task == "detection"
         self._answer = graph if detects else calibrated(averaged(graph, contract.views), contract.temperature)
+        if detects:
+            import torchvision.ops  # noqa: F401 - what suppresses boxes; it is to count among what is resident
         self.digest = bundle.digest
         self.channels = len(contract.classes)  # of an answer that gives classes to pixels
         self.resident_bytes: int = psutil.Process().memory_info().rss

@@ -75,6 +75,13 @@ class Strip:
             columns = usable[i : i + batch]
             yield columns, np.stack([self._chip(down, top, across, across.starts[c]) for c in columns])
 
+    def usable(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Whether the pixels under ``points`` ``(n, 2)``, x and y on the raster and in the strip, are not masked."""
+        columns = points[:, 0].astype(np.int64).clip(0, self._mask.shape[1] - 1)
+        rows = (points[:, 1].astype(np.int64) - self._first).clip(0, self._end - self._first - 1)
+        found: NDArray[np.bool_] = self._mask[rows, columns] == 0
+        return found
+
     def _chip(self, down: Axis, top: int, across: Axis, left: int) -> NDArray[np.float32]:
         return self._pixels[:, :, across.pixels(left)][:, self._under(down, top)]
 

@@ -20,6 +20,7 @@ VOC = ".xml"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SCENE, _CLASS = ("scene", "image_path"), ("class", "label")
 UNLABELLED = 255
+VISIBLE = 0.3  # share of an object that a scene or chip must show to be its object
 
 
 class Boxes(NamedTuple):
@@ -50,9 +51,16 @@ class BoxTable:
         self._background = [c.name for c in labels.classes].index(labels.background)
         known = {c.name.casefold(): i for i, c in enumerate(labels.classes)}
         known |= {str(c.value): i for i, c in enumerate(labels.classes)}
-        self._boxes: dict[str, list[tuple[list[float], int]]] = {}
         strange: dict[str, int] = {}
-        rows = [row for file in files for row in (_annotated(file) if file.suffix.lower() == VOC else _rows(file))]
+        self._boxes: dict[str, list[tuple[list[float], int]]] = {}
+        rows: list[tuple[str, list[float], str]] = []
+        for file in files:
+            if file.suffix.lower() == VOC:
+                scene, found = _annotated(file)
+                self._boxes.setdefault(scene, [])  # a picture without objects is labelled too
+                rows += found
+            else:
+                rows += _rows(file)
         for scene, corners, name in rows:
             boxes = self._boxes.setdefault(scene, [])
             if (index := known.get(name.casefold())) is None:
@@ -70,11 +78,11 @@ class BoxTable:
         return matches and scene.id in self._boxes
 
     def boxes(self, scene: Scene) -> Boxes:
-        """All boxes of ``scene``, cut at its border."""
+        """The boxes of which ``scene`` shows enough, cut at its border."""
         here = self._boxes.get(scene.id, [])
         corners = np.array([corners for corners, _ in here], np.float32).reshape(-1, 4)
         found = Boxes(corners, np.array([index for _, index in here], np.uint8))
-        return found.within(0, 0, scene.width, scene.height, 0.0)
+        return found.within(0, 0, scene.width, scene.height, VISIBLE)
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)``: pixels whose centre lies in a box have its class, later boxes over earlier
@@ -119,12 +127,12 @@ def _rows(file: Path) -> list[tuple[str, list[float], str]]:
             raise BadData(f"{file} has a row that is no box ({error}); each needs four numbers and a class.") from error
 
 
-def _annotated(file: Path) -> list[tuple[str, list[float], str]]:
-    """Boxes of one picture as Pascal VOC writes them (Everingham et al. 2010)."""
+def _annotated(file: Path) -> tuple[str, list[tuple[str, list[float], str]]]:
+    """A picture and its boxes as Pascal VOC writes them (Everingham et al. 2010)."""
     try:
         annotation = ElementTree.parse(file)
         scene = Path(annotation.findtext("filename") or file.name).stem
-        return [
+        return scene, [
             (scene, [float(one.findtext(f"bndbox/{c}") or "") for c in _CORNERS], (one.findtext("name") or "").strip())
             for one in annotation.iterfind("object")
         ]

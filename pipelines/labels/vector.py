@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
-from pipelines.labels.boxes import Boxes
+from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.scenes.scene import Scene
 
 VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet")
@@ -77,14 +77,17 @@ class VectorLabels:
         return burned
 
     def boxes(self, scene: Scene) -> Boxes:
-        """The box around each shape that is not background, in the scene's pixels and cut at its border."""
+        """The box around each shape that is not background and of which the scene shows enough.
+
+        In pixels of the scene, and cut at its border.
+        """
         geometries, classes, tree = self._in(scene.crs)
         here = np.sort(tree.query(_ground(scene, _whole(scene))))
         here = here[classes[here] != self._background]
         inverse = (~scene.affine).to_shapely()
         pixels = [shapely.affinity.affine_transform(geometry, inverse) for geometry in geometries[here]]
         found = Boxes(shapely.bounds(pixels).reshape(-1, 4).astype(np.float32), classes[here])
-        return found.within(0, 0, scene.width, scene.height, 0.0)
+        return found.within(0, 0, scene.width, scene.height, VISIBLE)
 
     def files(self, scenes: list[Scene]) -> list[Path]:
         sidecars = [f.with_suffix(s) for f in self._paths if f.suffix.lower() == ".shp" for s in _SIDECARS]

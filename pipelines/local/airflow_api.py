@@ -103,7 +103,9 @@ class Airflow:
     def respond(self, dag: str, run: str, task: str, option: str) -> None:
         """Answer a task that waits for a person."""
         path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances/{task}/-1/hitlDetails"
-        self._call("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+        answer = self._send("PATCH", path, json={"chosen_options": [option], "params_input": {}})
+        if answer.status_code != 409:  # it was answered already, perhaps by us on a connection that broke
+            _checked(answer)
 
     def _call(self, method: str, path: str, **kwargs: Any) -> dict[str, Any]:
         return dict(_checked(self._send(method, path, **kwargs)).json())

@@ -187,6 +187,8 @@ class _Trial:
 def contract_differences(challenger: Contract, champion: Contract) -> tuple[str, ...]:
     """Sentences that say how two contracts differ in what maps and their users rely on; empty where they agree."""
     sentences = []
+    if challenger.task != champion.task:
+        sentences.append(f"It is a model of {challenger.task}; the champion is one of {champion.task}.")
     bands = [tuple(f"{b.name} in {b.units}" for b in contract.bands) for contract in (challenger, champion)]
     if bands[0] != bands[1]:
         sentences.append(f"It takes the bands {', '.join(bands[0])}; the champion takes {', '.join(bands[1])}.")

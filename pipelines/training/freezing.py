@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import lightning as L
 from torch import nn
 
 from pipelines.training.network import encoder
-from pipelines.training.task import TrainingTask
 
 
 class Freezing(L.Callback):
@@ -19,8 +20,7 @@ class Freezing(L.Callback):
         self.epochs = epochs
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        assert isinstance(pl_module, TrainingTask)
-        network = pl_module.trained.network
+        network = cast(nn.Module, cast(Any, pl_module).trained.network)
         frozen = trainer.current_epoch < self.epochs
         own = encoder(network)
         for parameter in own.values():

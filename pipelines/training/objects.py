@@ -21,7 +21,7 @@ class Objects:
     boxes: NDArray[np.float32]  # (n, 4): left, top, right, bottom
     scores: NDArray[np.float32]  # (n,), 0 to 1
     classes: NDArray[np.uint8]  # (n,), index of the class; 0 is the background and never there
-    cut: NDArray[np.bool_]  # (n,), whether an edge of a window cut the object off
+    cut: NDArray[np.bool_]  # (n, 4), whether an edge of a window cut the object off at its left, top, right, bottom
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -31,7 +31,7 @@ class Objects:
 
     @classmethod
     def none(cls) -> Self:
-        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.uint8), np.empty(0, bool))
+        return cls(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.uint8), np.empty((0, 4), bool))
 
     @classmethod
     def joined(cls, parts: Iterable[Self]) -> Self:
@@ -49,4 +49,4 @@ def suppressed(answer: NDArray[np.float32]) -> Objects:
     boxes, scores = answer[places, :4], answer[places, 5 + classes]
     kept = batched_nms(torch.from_numpy(boxes), torch.from_numpy(scores), torch.from_numpy(classes), OVERLAP)
     rows = kept.numpy()[:_MOST]
-    return Objects(boxes[rows], scores[rows], (classes[rows] + 1).astype(np.uint8), np.zeros(len(rows), bool))
+    return Objects(boxes[rows], scores[rows], (classes[rows] + 1).astype(np.uint8), np.zeros((len(rows), 4), bool))

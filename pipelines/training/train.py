@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
 from pipelines.config.params import Params
-from pipelines.dataset.boxes import BoxStore
+from pipelines.dataset.boxes import BOXES, BoxStore
 from pipelines.dataset.shards import INDEX, ChipStore
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.dataset.statistics import Statistics, read_statistics
@@ -61,7 +61,12 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
     }
     if (weights := params.train.model.weights) and Path(weights).is_file():
         settings["weights_sha256"] = sha256(Path(weights))
-    inputs = (data / "chips" / INDEX, data / "statistics.json", *sorted(_CODE.glob("*.py")))
+    inputs = (
+        data / "chips" / INDEX,
+        *(data / "chips").glob(BOXES),
+        data / "statistics.json",
+        *sorted(_CODE.glob("*.py")),
+    )
     made_from = revision(workspace)
     with attempt(key(settings, made_from.dataset, *inputs)) as work, tracking.tracked(params.project, work.run) as run:
         work.note_run(run)
@@ -201,6 +206,11 @@ def _require_labels(store: ChipStore, params: Params) -> None:
     names = tuple(c.name for c in params.labels.classes)
     if store.classes != names:
         raise BadData(f"data/chips was cut for the classes {store.classes}, not {names}; run the chip stage again.")
+    if params.task == "detection":
+        boxes = BoxStore(store.folder)
+        for split in ("train", "val"):
+            if not len(boxes.sides(store.rows(split))):
+                raise BadData(f"No object is in the {split} chips; change split.fractions or split.block.")
     columns = [f"pixels_{name}" for name in names]
     for split in ("train", "val"):
         if store.index.loc[store.rows(split), columns].to_numpy().sum() == 0:

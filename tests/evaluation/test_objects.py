@@ -23,7 +23,7 @@ def objects(boxes: list[list[float]], scores: list[float], classes: list[int] | 
     count = len(boxes)
     corners = np.array(boxes, np.float32).reshape(count, 4)
     kinds = np.array(classes or [1] * count, np.uint8)
-    return Objects(corners, np.array(scores, np.float32), kinds, np.zeros(count, bool))
+    return Objects(corners, np.array(scores, np.float32), kinds, np.zeros((count, 4), bool))
 
 
 @pytest.fixture
@@ -60,7 +60,8 @@ def test_objects_beyond_the_ground_count_neither_way(truth: Truth) -> None:
     right = [[10, 10, 30, 30], [60, 10, 80, 30], [120, 10, 140, 30]]
     within = objects(right, [0.9, 0.8, 0.7], [1, 1, 2])
     more = objects([*right, [220, 10, 240, 30], [270, 60, 290, 80]], [0.9, 0.8, 0.7, 0.95, 0.99], [1, 1, 2, 1, 1])
-    for found in (within, more):
+    loose = objects([*right, [217, 7, 243, 33]], [0.9, 0.8, 0.7, 0.95], [1, 1, 2, 1])
+    for found in (within, more, loose):
         scores = precision([(truth, found)], NAMES)
         assert scores["map"] == 1.0 and scores["map50"] == 1.0
         assert scores["classes"] == {"house": {"ap": 1.0, "ap50": 1.0}, "tree": {"ap": 1.0, "ap50": 1.0}}
@@ -92,3 +93,6 @@ def test_the_threshold_parts_what_is_right_from_what_is_not(truth: Truth) -> Non
     found = objects([[10, 10, 30, 30], [60, 10, 80, 30], [40, 60, 60, 80], [5, 60, 20, 80]], [0.9, 0.6, 0.4, 0.3])
     assert best_threshold([(truth, found)]) == pytest.approx(0.5)
     assert best_threshold([(truth, objects([], []))]) == 0.5
+    wrong = [[5.0, y, 20, y + 8] for y in (40, 50, 60, 70)]
+    tied = objects([[10, 10, 30, 30], [60, 10, 80, 30], *wrong], [0.9] + [0.5] * 5)
+    assert best_threshold([(truth, tied)]) == pytest.approx(0.7)  # the second house cannot be had without what is wrong

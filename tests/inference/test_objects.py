@@ -105,9 +105,52 @@ def test_an_object_larger_than_windows_is_put_together() -> None:
     assert as_set(find(Scene(300, 260), boxes, 64, 32)) == set(boxes)
 
 
+def test_rows_of_houses_larger_than_the_overlap_stay_apart() -> None:
+    terraces = [(10, 20, 100, 60), (10, 60, 100, 100), (150, 20, 190, 110), (190, 20, 230, 110)]
+    assert as_set(find(Scene(200, 260), terraces, 64, 32)) == set(terraces)
+
+
+def test_an_object_at_the_border_is_kept_however_its_reflection_moves_it() -> None:
+    scene = Scene(100, 100)
+    for jitter in (-1.5, 0.0, 1.5):
+
+        def seen(windows: NDArray[np.float32], jitter: float = jitter) -> NDArray[np.float32]:
+            answers = np.zeros((len(windows), 1, 6), np.float32)
+            if len(windows) and windows[0, 0, 16, 16] == 1:  # the window at the upper left corner begins at -16
+                answers[0, 0] = [16 - 20 + jitter, 40, 16 + 20 + jitter, 60, 0, 0.9]  # the object and its reflection
+            return answers
+
+        found = detected(scene, seen, fill=[0.0], window=64, overlap=32, batch=1)
+        assert len(found) == 1 and found.boxes[0, 0] == 0 and abs(found.boxes[0, 2] - 20) <= 1.5
+
+
+def test_what_lies_under_cloud_is_no_object() -> None:
+    scene = Scene(100, 100)
+    clear = scene.read
+
+    def read(rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        pixels, mask = clear(rows)
+        mask[:, 50:] = 2
+        return pixels, mask
+
+    eyes = Eyes(scene, [(10, 20, 40, 60), (60, 20, 90, 60)], 64)
+    scene.read = read  # type: ignore[method-assign]
+    numbers = np.arange(1, 10001, dtype=np.float32).reshape(100, 100)
+
+    def unmasked(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        rows, columns = np.arange(-8, 92)[:, None], np.arange(-8, 92)[None]
+        whole = numbers[np.abs(rows), np.abs(columns)]
+        return eyes(np.broadcast_to(whole[None, None], (len(windows), 1, 100, 100)))
+
+    found = detected(scene, unmasked, fill=[0.0], window=128, overlap=16, batch=1)
+    assert {box[:2] for box in as_set(found)} <= {(10, 20)} and len(found) == 1
+
+
 def test_neighbours_of_another_class_and_of_the_same_stay_apart() -> None:
     boxes = np.array([[0, 0, 10, 10], [9, 0, 19, 10], [0, 0, 10, 10]], np.float32)
-    objects = Objects(boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 1, 2], np.uint8), np.zeros(3, bool))
+    objects = Objects(
+        boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 1, 2], np.uint8), np.zeros((3, 4), bool)
+    )
     assert len(merged(objects)) == 3
 
 
@@ -139,7 +182,9 @@ def test_a_killed_detection_goes_on_after_its_finished_rows(tmp_path: Path) -> N
 
 def test_a_map_of_objects_shows_what_is_above_the_threshold() -> None:
     boxes = np.array([[2, 3, 12, 9], [10, 3, 20, 9], [30, 30, 40, 40]], np.float32)
-    objects = Objects(boxes, np.array([0.9, 0.5, 0.2], np.float32), np.array([1, 2, 1], np.uint8), np.zeros(3, bool))
+    objects = Objects(
+        boxes, np.array([0.9, 0.5, 0.2], np.float32), np.array([1, 2, 1], np.uint8), np.zeros((3, 4), bool)
+    )
     bands = list(burned(Scene(70, 50), objects, threshold=0.3, classes=3, fill=[0.0], window=32, overlap=8))
     probabilities = np.concatenate([band.probabilities for band in bands], axis=1)
     classes = probabilities.argmax(axis=0)

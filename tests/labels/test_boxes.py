@@ -29,7 +29,7 @@ def scene(tmp_path: Path):
 
 
 def test_a_table_of_boxes_is_read_burned_and_cut_at_the_border(tmp_path: Path, scene) -> None:
-    rows = ("10,20,15,24,Tree", "70,-5,95,5,house", "30,30,30,40,Tree")
+    rows = ("10,20,15,24,Tree", "70,-5,85,5,house", "79.9,20,99,40,Tree", "30,30,30,40,Tree")
     table = "".join(f"OSBS_029.tif,{row}\n" for row in rows) + "other.png,1,1,5,5,Car\n"
     (tmp_path / "boxes.csv").write_text(HEAD + table)
     source = open_labels(tmp_path / "boxes.csv", labels())
@@ -49,6 +49,10 @@ def test_annotations_of_pascal_voc_are_read_like_a_table(tmp_path: Path, scene) 
     (folder / "one.xml").write_text(text)
     for place in (folder / "one.xml", folder / "*.xml", folder):
         assert boxes_of(open_labels(place, labels()), scene).corners.tolist() == [[10, 20, 15, 24]]
+    (folder / "none.xml").write_text("<annotation><filename>bare.png</filename></annotation>")
+    bare = scene.model_copy(update={"id": "bare"})
+    source = open_labels(folder, labels())
+    assert source.covers(bare) and (source.burn(bare) == 0).all() and not len(boxes_of(source, bare).corners)
     (folder / "one.xml").write_text(text.replace("<xmin>10", "<xmin>"))
     with pytest.raises(BadData, match="no annotation of Pascal VOC"):
         open_labels(folder, labels())
