@@ -6,12 +6,12 @@ from airflow.sdk import DAG, Param
 
 from plugins import assets
 from plugins.commands import PLAN, PlanOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, day_param, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, cron, day_param, revision_of, revision_param
 from plugins.revision import backfilled_day
 
 with DAG(
     dag_id="ingest_scenes",
-    schedule="@daily",
+    schedule=cron("@daily"),
     tags=["swath", "scenes"],
     description="Search for scenes, fetch and validate them, publish them to the catalog",
     params={

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 
 from plugins import assets
 from plugins.commands import SwathOperator
-from plugins.defaults import DAG_ARGS, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, cron, revision_of, revision_param
 
 with DAG(
     dag_id="monitor_drift",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 7 * * *", timezone="UTC"), assets=assets.predictions
-    ),
+    schedule=AssetOrTimeSchedule(timetable=cron("0 7 * * *"), assets=assets.predictions),
     tags=["swath", "drift"],
     description="Profile, compare, report, decide",
     params={"revision": revision_param()},

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from airflow.sdk import DAG, AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import DAG, AssetOrTimeSchedule
 
 from plugins import assets
 from plugins.commands import PLAN, PlanOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, cron, revision_of, revision_param
 
 with DAG(
     dag_id="predict_scenes",
-    schedule=AssetOrTimeSchedule(
-        timetable=CronTriggerTimetable("0 5 * * *", timezone="UTC"), assets=(assets.scenes | assets.champion)
-    ),
+    schedule=AssetOrTimeSchedule(timetable=cron("0 5 * * *"), assets=(assets.scenes | assets.champion)),
     tags=["swath", "maps"],
     description="Plan, predict over shards of scenes, publish",
     params={"revision": revision_param()},

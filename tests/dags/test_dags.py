@@ -5,8 +5,13 @@ import subprocess
 import sys
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.sdk import DAG
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.encoders import encode_timetable
+from airflow.timetables import trigger
+from airflow.timetables.base import TimeRestriction
 
 from tests.dags.conftest import ROOT
 
@@ -55,6 +60,20 @@ def test_every_form_field_is_typed_and_described(dags: dict[str, DAG], name: str
         param = dags[name].params.get_param(key)
         assert param.schema.get("type"), f"{name}.{key} has no type"
         assert param.description, f"{name}.{key} has no description"
+
+
+@pytest.mark.parametrize("name", ["ingest_scenes", "predict_scenes", "monitor_drift", "maintain"])
+def test_a_dag_that_is_switched_on_waits_for_its_time(
+    dags: dict[str, DAG], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timetable = decode_timetable(encode_timetable(dags[name].timetable))
+    for hour in range(24):  # of a Sunday, on which the weekly one is due too
+        now = pendulum.datetime(2026, 1, 4, hour, 3)
+        monkeypatch.setattr(trigger, "utcnow", lambda now=now: now)
+        first = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+        )
+        assert first is not None and first.run_after is not None and first.run_after > now
 
 
 def test_parsing_imports_nothing_heavy() -> None:
