@@ -48,7 +48,9 @@ written on the model version either way. With `gate.approval: true` a person has
         task_id="train", stage="train", pool="gpu", queue="gpu", execution_timeout=timedelta(days=2), **at
     )
     evaluate = DvcStageOperator(task_id="evaluate", stage="evaluate", after=["train"], pool="gpu", queue="gpu", **at)
-    package = SwathOperator(task_id="package", command=["model", "package"], after=["evaluate"], needs=_BUNDLED, **at)
+    package = SwathOperator(
+        task_id="package", command=["model", "package"], after=["evaluate"], needs=[*_BUNDLED, "data/chips"], **at
+    )
     register = SwathOperator(
         task_id="register", command=["model", "register"], after=["evaluate"], needs=_BUNDLED, **at
     )

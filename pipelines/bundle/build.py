@@ -9,10 +9,12 @@ from pathlib import Path
 import geopandas as gpd
 
 from pipelines.bundle.card import write_card
-from pipelines.bundle.contract import BLOCKS, MLM, REFERENCE, SCORES, WEIGHTS, Contract, checksums, write_contract
+from pipelines.bundle.contract import BLOCKS, MLM, ONNX, REFERENCE, SCORES, WEIGHTS, Contract, checksums, write_contract
 from pipelines.bundle.export import export
 from pipelines.bundle.mlm import item
+from pipelines.bundle.rounding import rounding
 from pipelines.config.params import Params
+from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
@@ -40,7 +42,8 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
     naming the stage to run where something is missing or the dataset's certificate is not clean.
     """
     data = workspace / "data"
-    for name, stage in _NEEDED.items():
+    measured = params.predict.max_change > 0 and params.task != "detection"
+    for name, stage in (_NEEDED | ({"chips": "chip"} if measured else {})).items():
         if not (data / name).exists():
             raise BadData(f"{data / name} is missing; run `swath {stage}` before the model is bundled.")
     certificate = read_json(data / "certificate.json")
@@ -51,6 +54,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
     with replacing(target) as draft:
         draft.mkdir()
         held = export(module, len(spec.bands), draft)
+        rounded = rounding(draft / ONNX, ChipStore(data / "chips"), spec.statistics.means) if measured else None
         shutil.copyfile(data / "train" / WEIGHTS, draft / WEIGHTS)
         shutil.copytree(data / "reference", draft / REFERENCE / "inputs")
         shutil.copytree(data / "evaluation" / "outputs", draft / REFERENCE / "outputs")
@@ -71,6 +75,8 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
             window=params.predict.window,
             overlap=params.predict.overlap,
             views=params.predict.views,
+            bf16=rounded is not None and rounded.within(params.predict.max_change),
+            rounding=rounded,
             batch=params.predict.batch,
             activation_bytes=held,
             metrics=read_json(data / "metrics.json"),

@@ -27,6 +27,20 @@ SCORES = "scores.parquet"  # confusion of each test block
 REFERENCE = "reference"  # folders `inputs` of the train split and `outputs` on val ground, for drift
 
 
+class Rounding(BaseModel):
+    """What computing in bfloat16 changes, on the labelled pixels of val chips."""
+
+    model_config = ConfigDict(frozen=True)
+
+    pixels: int
+    changed: float  # share of the pixels that get another class
+    lost: float  # most IoU that a class loses by it; 0 where none does
+
+    def within(self, most: float) -> bool:
+        """Whether neither is more than ``most``."""
+        return self.changed <= most and self.lost <= most
+
+
 class Contract(BaseModel):
     """``bundle.json``. Physical units are those of ``bands``; classes stand in the order of their index."""
 
@@ -47,6 +61,8 @@ class Contract(BaseModel):
     window: int  # pixels; sides that the graph takes are multiples of 32
     overlap: int  # pixels
     views: Literal[1, 4, 8] = 1  # symmetries of the square over which logits are averaged
+    bf16: bool = False  # whether processors that are made for it may compute in bfloat16
+    rounding: Rounding | None = None  # where it was measured
     batch: int
     activation_bytes: int  # that the graph holds at once, for each pixel of a batch
     metrics: dict[str, Any]  # data/metrics.json

@@ -199,6 +199,7 @@ class Predict(_Section):
     overlap: Annotated[int, Field(ge=0)]
     views: Literal[1, 4, 8] = 1
     batch: Annotated[int, Field(ge=1)]
+    max_change: Annotated[float, Field(ge=0, le=0.1)] = 0.005
     max_memory: str
     shard: Annotated[int, Field(ge=1)]
     also: tuple[Also, ...] = ()

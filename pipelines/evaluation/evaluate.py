@@ -82,7 +82,7 @@ def _pixels(
 
     tally, bar = Tally(len(names)), Tally(len(names)) if classify else None
     window, overlap = params.predict.window, params.predict.overlap
-    stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap)
+    stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap, spec.task)
     watched: list[ValProfile] = []
     concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
     scenes = [scene for scene in manifest.scenes if scene.id in concerned]

@@ -21,6 +21,8 @@ from pipelines.evaluation.score import Tally
 from pipelines.evaluation.watch import ValProfile
 from pipelines.inference.detect import Answers, burned, detected
 from pipelines.inference.raster import in_bands
+from pipelines.inference.strip import Source
+from pipelines.inference.windows import Axis, axes
 from pipelines.labels import open_labels
 from pipelines.labels.source import boxes_of
 from pipelines.progress import report as progress
@@ -40,14 +42,19 @@ class Finder:
     means: NDArray[np.float32]
     window: int
     overlap: int
+    calls: int = 1
 
     def objects(self, scene: Scene, catalog: Path) -> Objects:
         """What it finds in a scene, as prediction would, whatever the score."""
         verify(scene, catalog)
         with in_bands(scene, catalog, self.bands).open() as source:
+            down, across = self.axes(source)
             return detected(
-                source, self.answers, fill=self.means, window=self.window, overlap=self.overlap, batch=_BATCH
+                source, self.answers, fill=self.means, down=down, across=across, batch=_BATCH, calls=self.calls
             )
+
+    def axes(self, source: Source) -> tuple[Axis, Axis]:
+        return axes(source.height, source.width, self.window, self.overlap, "detection")
 
 
 @dataclass(frozen=True)
@@ -129,8 +136,7 @@ def _watched(
             threshold=threshold,
             classes=len(names),
             fill=finder.means,
-            window=finder.window,
-            overlap=finder.overlap,
+            down=finder.axes(source)[0],
         )
         for band in bands:
             profile(band)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.config.params import Task
 from pipelines.inference.stitch import Predictor, RowBand, stitched
 from pipelines.inference.strip import Source
+from pipelines.inference.windows import axes
 
 _BATCH = 8
 _MEMORY = 2_000_000_000  # bytes
@@ -24,15 +26,19 @@ class Stitcher:
     fill: NDArray[np.float32]  # (bands,), physical: what masked pixels are set to
     window: int
     overlap: int
+    task: Task = "segmentation"
+    calls: int = 1
 
     def __call__(self, source: Source) -> Iterator[RowBand]:
+        down, across = axes(source.height, source.width, self.window, self.overlap, self.task)
         return stitched(
             source,
             self.predictor,
             classes=self.classes,
             fill=self.fill,
-            window=self.window,
-            overlap=self.overlap,
+            down=down,
+            across=across,
             batch=_BATCH,
             max_memory=_MEMORY,
+            calls=self.calls,
         )

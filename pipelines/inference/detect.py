@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +30,10 @@ def detected(
     detector: Answers,
     *,
     fill: Sequence[float] | NDArray[np.float32],
-    window: int,
-    overlap: int,
+    down: Axis,
+    across: Axis,
     batch: int,
+    calls: int = 1,
     kept: Path | None = None,
     tell: Callable[[int], None] = lambda row: None,
 ) -> Objects:
@@ -41,29 +44,33 @@ def detected(
     so are those whose centre is masked. What
     was found is held in memory, a few bytes an object, pixels are not. With the folder ``kept``, each finished row of
     windows is put there, and taken from there when a killed run is started again. ``tell`` is told each row of pixels
-    that is reached.
+    that is reached. The detector is asked in ``calls`` threads.
     """
-    down, across = Axis(source.height, window, overlap), Axis(source.width, window, overlap)
-    strip = Strip(source, np.asarray(fill, np.float32), window)
+    strip = Strip(source, np.asarray(fill, np.float32), down.window)
     rows = []
-    for number, top in enumerate(down.starts):
-        file = kept / f"objects-{number}.npz" if kept else None
-        if file and file.exists():
-            rows.append(_read(file))
-            continue
-        strip.move(down, top)
-        found = []
-        for columns, chips in strip.batches(down, top, across, batch):
-            answers = detector(chips)
-            if not np.isfinite(answers).all():
-                raise BadData("The model gave values that are not finite; check its weights and the input's values.")
-            for c, answer in zip(columns, answers, strict=True):
-                here = _placed(suppressed(answer), top, across.starts[c], source, window)
-                found.append(here[strip.usable((here.boxes[:, :2] + here.boxes[:, 2:]) / 2)])
-        rows.append(Objects.joined(found))
-        if file:
-            _write(file, rows[-1])
-        tell(min(top + window, source.height))
+
+    def search(top: int, left: int, answer: NDArray[np.float32]) -> Objects:
+        here = _placed(suppressed(answer), top, left, down, across)
+        return here[strip.usable((here.boxes[:, :2] + here.boxes[:, 2:]) / 2)]
+
+    with ThreadPoolExecutor(calls) as pool:
+        for number, top in enumerate(down.starts):
+            file = kept / f"objects-{number}.npz" if kept else None
+            if file and file.exists():
+                rows.append(_read(file))
+                continue
+            strip.move(down, top)
+            batches = strip.batches(down, top, across, batch)
+            found = []
+            while some := list(islice(batches, calls)):
+                for (columns, _), answers in zip(some, pool.map(detector, (chips for _, chips in some)), strict=True):
+                    if not np.isfinite(answers).all():
+                        raise BadData("The model gave values that are not finite; check its weights and the input.")
+                    found += [search(top, across.starts[c], one) for c, one in zip(columns, answers, strict=True)]
+            rows.append(Objects.joined(found))
+            if file:
+                _write(file, rows[-1])
+            tell(min(top + down.window, source.height))
     return merged(Objects.joined(rows))
 
 
@@ -74,8 +81,7 @@ def burned(
     threshold: float,
     classes: int,
     fill: Sequence[float] | NDArray[np.float32],
-    window: int,
-    overlap: int,
+    down: Axis,
     start: int = 0,
 ) -> Iterator[RowBand]:
     """``objects`` as rows of probabilities, so that all that looks at maps can look at them.
@@ -87,9 +93,7 @@ def burned(
     shown = shown[np.argsort(shown.scores, kind="stable")]
     means = np.asarray(fill, np.float32)[:, None, None]
     corners = np.rint(shown.boxes).astype(np.int64)
-    for band in row_bands(source.height, window, overlap):
-        if band.stop <= start:
-            continue
+    for band in row_bands(down, start):
         pixels, mask = source.read(band)
         np.copyto(pixels, means, where=mask[None] != 0)
         probabilities = np.zeros((classes, band.stop - band.start, source.width), np.float32)
@@ -104,14 +108,16 @@ def burned(
         yield RowBand(band, pixels, mask, probabilities)
 
 
-def _placed(objects: Objects, top: int, left: int, source: Source, window: int) -> Objects:
+def _placed(objects: Objects, top: int, left: int, down: Axis, across: Axis) -> Objects:
     """The objects of the window at ``top`` and ``left`` in pixels of the raster."""
     x0, y0, x1, y1 = objects.boxes.T
-    inner = left > 0, top > 0, left + window < source.width, top + window < source.height  # edges that are no border
-    near = x0 < _NEAR, y0 < _NEAR, x1 > window - _NEAR, y1 > window - _NEAR
+    sides = np.array([across.window, down.window] * 2, np.float32)
+    raster = np.array([across.length, down.length] * 2, np.float32)
+    inner = left > 0, top > 0, left + across.window < across.length, top + down.window < down.length  # no border there
+    near = x0 < _NEAR, y0 < _NEAR, x1 > across.window - _NEAR, y1 > down.window - _NEAR
     cut = np.stack([edge & close for edge, close in zip(inner, near, strict=True)], axis=1)
-    seen = np.clip(objects.boxes, 0, window) + np.array([left, top, left, top], np.float32)
-    boxes = np.clip(seen, 0, np.array([source.width, source.height] * 2, np.float32))
+    seen = np.clip(objects.boxes, 0, sides) + np.array([left, top, left, top], np.float32)
+    boxes = np.clip(seen, 0, raster)
     areas = [(each[:, 2:] - each[:, :2]).prod(axis=1) for each in (seen, boxes)]
     here = (areas[1] > 0) & (areas[1] >= VISIBLE * areas[0])
     return Objects(boxes, objects.scores, objects.classes, cut)[here]

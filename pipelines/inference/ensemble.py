@@ -27,7 +27,8 @@ class Ensemble:
         for other in others:
             _require_same(first, other)
         self._members = [Runtime(bundle) for bundle in bundles]
-        self.on_gpu = self._members[0].on_gpu
+        self.calls = self._members[0].calls
+        self.engine = self._members[0].engine
         self.digest = "+".join(member.digest for member in self._members)
         self.channels = self._members[0].channels + 1
         self.resident_bytes = self._members[-1].resident_bytes
@@ -39,10 +40,10 @@ class Ensemble:
         apart = entropy(mean, axis=1) - np.mean([entropy(answer, axis=1) for answer in answers], axis=0)
         return np.concatenate([mean, np.clip(apart, 0, 1)[:, None]], axis=1).astype(np.float32)
 
-    def working_bytes(self, window: int) -> int:
+    def working_bytes(self, pixels: int) -> int:
         """Models run one after another; the answers of all are held."""
-        answers = 4 * self.channels * window * window * len(self._members)
-        return max(member.working_bytes(window) for member in self._members) + answers
+        answers = 4 * self.channels * pixels * len(self._members)
+        return max(member.working_bytes(pixels) for member in self._members) + answers
 
 
 def entropy(probabilities: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from pipelines.errors import BadData
 from pipelines.inference.stitch import memory_need
+from pipelines.inference.windows import Axis
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LEAST_CACHE = 16 * 10**6
@@ -18,7 +19,12 @@ class Worker(Protocol):
     def resident_bytes(self) -> int:
         """Memory of the process when the network was loaded and had not run: what all else comes on top of."""
 
-    def working_bytes(self, window: int) -> int: ...
+    @property
+    def calls(self) -> int:
+        """How many threads ask the network at once."""
+
+    def working_bytes(self, pixels: int) -> int:
+        """Main memory that a window of so many pixels takes while the graph runs."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,16 @@ def parse_size(text: str) -> int:
 
 
 def share(
-    budget: int, worker: Worker, *, bands: int, width: int, classes: int, window: int, batch: int, block_row: int
+    budget: int,
+    worker: Worker,
+    *,
+    bands: int,
+    width: int,
+    classes: int,
+    down: Axis,
+    across: Axis,
+    batch: int,
+    block_row: int,
 ) -> Share:
     """Divide ``budget`` bytes between the program, GDAL's cache, the network and the kernel.
 
@@ -49,10 +64,11 @@ def share(
     here = worker.resident_bytes
     cache = max(_LEAST_CACHE, min(3 * block_row, budget // 4))
     left = budget - here - cache
+    working = worker.calls * worker.working_bytes(down.window * across.window)
 
     def need(count: int) -> int:
-        kernel = memory_need(bands, width, classes=classes, window=window, batch=count)
-        return kernel + count * worker.working_bytes(window)
+        kernel = memory_need(bands, width, classes=classes, down=down, across=across, batch=count, calls=worker.calls)
+        return kernel + count * working
 
     if need(1) > left:
         raise BadData(
@@ -61,4 +77,4 @@ def share(
             f"a smaller window."
         )
     fitting = next(count for count in range(batch, 0, -1) if need(count) <= left)
-    return Share(kernel=left - fitting * worker.working_bytes(window), cache=cache, batch=fitting)
+    return Share(kernel=left - fitting * working, cache=cache, batch=fitting)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
-from pipelines.config.params import Also
+from pipelines.config.params import Also, Task
 from pipelines.files import replacing
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.ensemble import Ensemble
@@ -31,7 +31,7 @@ from pipelines.inference.raster import Raster, RasterSource
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.seams import seam_score
 from pipelines.inference.stitch import Observer, RowBand, stitched
-from pipelines.inference.windows import Axis
+from pipelines.inference.windows import Axis, axes
 from pipelines.inference.writer import MapWriter, alone_at
 from pipelines.progress import report
 from pipelines.training.objects import Objects
@@ -50,12 +50,17 @@ class Recorder(Observer, Protocol):
 
 @dataclass(frozen=True)
 class Tiling:
-    """How a raster is cut; ``batch`` is the most windows at once, ``max_memory`` bytes of the whole process."""
+    """How a raster is cut: at most ``window`` pixels a side and ``batch`` windows at once; ``max_memory`` bytes of the
+    whole process.
+    """
 
     window: int
     overlap: int
     batch: int
     max_memory: int
+
+    def axes(self, raster: Raster, task: Task) -> tuple[Axis, Axis]:
+        return axes(raster.height, raster.width, self.window, self.overlap, task)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ def predict(
     began = time.monotonic()
     contract = bundle.contract
     work = target.parent / f".{target.name}.work"
+    down, across = tiling.axes(raster, contract.task)
     with alone_at(target), raster.open() as source:
         allowance = share(
             tiling.max_memory,
@@ -97,7 +103,8 @@ def predict(
             bands=source.bands,
             width=source.width,
             classes=runtime.channels,
-            window=tiling.window,
+            down=down,
+            across=across,
             batch=tiling.batch,
             block_row=source.block_row,
         )
@@ -107,8 +114,8 @@ def predict(
         with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
             objects = None
             if contract.task == "detection":
-                objects = _objects(source, contract, runtime, tiling, allowance.batch, work, raster.id)
-            for band in _bands(source, contract, runtime, tiling, allowance, writer.rows, objects):
+                objects = _objects(source, contract, runtime, (down, across), allowance.batch, work, raster.id)
+            for band in _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects):
                 _put(writer, recorder, work, band, len(contract.classes))
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
@@ -120,8 +127,7 @@ def predict(
                     write_polygons(draft / CLASSES, draft, contract.classes, simplify)
                 if recorder:
                     recorder.write(draft / PROFILE)
-                axes = (Axis(side, tiling.window, tiling.overlap) for side in (raster.height, raster.width))
-                seams = seam_score(writer.classes, *axes)
+                seams = seam_score(writer.classes, down, across)
                 others = [one.uri for one in runtime.bundles[1:]] if isinstance(runtime, Ensemble) else []
                 write_item(draft, raster, bundle, shown, class_pixels, seams, simplify, others)
         shutil.rmtree(work)
@@ -134,24 +140,25 @@ def _bands(
     source: RasterSource,
     contract: Contract,
     runtime: Runtime | Ensemble,
-    tiling: Tiling,
+    grid: tuple[Axis, Axis],
     allowance: Share,
     start: int,
     objects: Objects | None,
 ) -> Iterator[RowBand]:
     """Rows of probabilities, of ``objects`` where these are what the model finds."""
     common: dict[str, Any] = {"classes": runtime.channels, "fill": contract.means, "start": start}
-    common |= {"window": tiling.window, "overlap": tiling.overlap}
+    down, across = grid
     if objects is not None:
-        return burned(source, objects, threshold=contract.threshold, **common)
-    return stitched(source, runtime, batch=allowance.batch, max_memory=allowance.kernel, **common)
+        return burned(source, objects, threshold=contract.threshold, down=down, **common)
+    common |= {"batch": allowance.batch, "max_memory": allowance.kernel, "calls": runtime.calls}
+    return stitched(source, runtime, down=down, across=across, **common)
 
 
 def _objects(
     source: RasterSource,
     contract: Contract,
     runtime: Runtime | Ensemble,
-    tiling: Tiling,
+    grid: tuple[Axis, Axis],
     batch: int,
     work: Path,
     id: str,
@@ -160,9 +167,10 @@ def _objects(
         source,
         runtime,
         fill=contract.means,
-        window=tiling.window,
-        overlap=tiling.overlap,
+        down=grid[0],
+        across=grid[1],
         batch=batch,
+        calls=runtime.calls,
         kept=work,
         tell=lambda row: report(row, source.height, f"rows of {id} searched"),
     )
@@ -196,6 +204,6 @@ def _state_path(work: Path, rows: int) -> Path:
 def _key(raster: Raster, runtime: Runtime | Ensemble, tiling: Tiling, batch: int, shown: Sequence[Layer]) -> str:
     """Names all that the finished rows depend on."""
     facts = [raster.sha256, raster.mask_sha256, raster.indexes, raster.scale, raster.offset, raster.nodata]
-    facts += [runtime.digest, runtime.on_gpu, tiling.window, tiling.overlap, batch]
+    facts += [runtime.digest, runtime.engine, tiling.window, tiling.overlap, batch]
     facts += [layer.file for layer in shown]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,34 +1,42 @@
-"""Running a bundle's graph on what this machine has: ONNX Runtime on its processors, the pt2 graph on a GPU."""
+"""Running a bundle's graph on what this machine has: OpenVINO on its processors, the pt2 graph on a GPU."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 
 import numpy as np
 import psutil
 from numpy.typing import NDArray
 
 from pipelines.bundle.contract import ONNX, PT2
+from pipelines.bundle.session import Precision, cores, has_bf16, open_graph
 from pipelines.bundle.store import Bundle
 from pipelines.errors import BadData
 from pipelines.inference.views import Logits, averaged, calibrated
+from pipelines.inference.windows import SIDE
 
 _SPARE = 4  # runtimes keep copies for convolutions: measured peaks are up to 3.2 times the graph's own results
-SIDE = 32  # sides that the networks take are multiples of it
 
 
 class Runtime:
     """A ``Predictor``: physical units ``(n, bands, h, w)`` to probabilities ``(n, classes, h, w)``, both float32; of a
     detector what ``detected`` takes, boxes and scores ``(n, places, 4 + classes)``.
+
+    It may be called from ``calls`` threads at once, each of which then has processors of its own.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, precision: Precision | None = None) -> None:
+        """``precision`` is that of the arithmetic; by default what the bundle allows and the processor is made for."""
         contract = bundle.contract
         self._bands = len(contract.bands)
         self._activation_bytes = contract.activation_bytes
-        self.on_gpu = _has_cuda()
-        graph = _torch_logits(bundle) if self.on_gpu else _onnx_logits(bundle, threads or cores())
+        self._on_gpu = _has_cuda()
+        self.calls = 1 if self._on_gpu else threads or cores()
+        if self._on_gpu:
+            graph, self.engine = _torch_logits(bundle), "torch cuda"
+        else:
+            chosen = precision or ("bf16" if contract.bf16 and has_bf16() else "f32")
+            graph, self.engine = open_graph(bundle.folder / ONNX, self.calls, chosen), f"openvino {chosen}"
         detects = contract.task == "detection"
         self._answer = graph if detects else calibrated(averaged(graph, contract.views), contract.temperature)
         if detects:
@@ -46,30 +54,9 @@ class Runtime:
             )
         return self._answer(np.ascontiguousarray(pixels, np.float32))
 
-    def working_bytes(self, window: int) -> int:
-        """Main memory that one window of a batch takes while the graph runs."""
-        return 0 if self.on_gpu else _SPARE * self._activation_bytes * window * window
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _onnx_logits(bundle: Bundle, threads: int) -> Logits:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(bundle.folder / ONNX, options, providers=["CPUExecutionProvider"])
-    (given,), (wanted,) = session.get_inputs(), session.get_outputs()
-
-    def logits(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        answer: NDArray[np.float32] = session.run([wanted.name], {given.name: pixels})[0]
-        return answer
-
-    return logits
+    def working_bytes(self, pixels: int) -> int:
+        """Main memory that a window of so many pixels takes while the graph runs."""
+        return 0 if self._on_gpu else _SPARE * self._activation_bytes * pixels
 
 
 def _torch_logits(bundle: Bundle) -> Logits:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
@@ -14,10 +16,15 @@ from pipelines.inference.blend import weights
 from pipelines.inference.strip import Source, Strip
 from pipelines.inference.windows import Axis
 
+_AHEAD = 2  # batches a thread of the network: one that it works on, and the next
+
 
 class Predictor(Protocol):
     def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Probabilities ``(n, classes, height, width)`` of pixels ``(n, bands, height, width)`` in physical units."""
+        """Probabilities ``(n, classes, height, width)`` of pixels ``(n, bands, height, width)`` in physical units.
+
+        It is called from other threads.
+        """
 
 
 class RowBand(NamedTuple):
@@ -48,72 +55,133 @@ def stitched(
     *,
     classes: int,
     fill: Sequence[float] | NDArray[np.float32],
-    window: int,
-    overlap: int,
+    down: Axis,
+    across: Axis,
     batch: int,
     max_memory: int,
+    calls: int = 1,
     start: int = 0,
 ) -> Iterator[RowBand]:
-    """Predict ``source`` in overlapping windows and yield its rows, each once, from the top.
+    """Predict ``source`` in the windows of ``down`` and ``across`` and yield its rows, each once, from the top.
 
     Masked pixels are set to ``fill`` (one physical value a band, the train means) before the network sees them;
-    windows without a usable pixel skip it. Memory is a few rows of windows whatever the height; ``max_memory`` in
-    bytes bounds that and the batches, not what the predictor itself needs. ``start`` resumes at the first row of a
-    band of ``row_bands``, with the same values as in one go.
+    windows without a usable pixel skip it. The network runs in ``calls`` threads while rows are read, blended and
+    handed out in this one. Memory is a few rows of windows whatever the height; ``max_memory`` in bytes bounds that and
+    the batches, not what the predictor itself needs. ``start`` resumes at the first row of a band of ``row_bands``,
+    with the same values as in one go.
 
     Raises ``BadData`` if ``max_memory`` cannot hold one row of windows.
     """
-    need = memory_need(source.bands, source.width, classes=classes, window=window, batch=1)
+    need = memory_need(source.bands, source.width, classes=classes, down=down, across=across, batch=1, calls=calls)
     if need > max_memory:
         raise BadData(
             f"A raster {source.width} pixels wide with {source.bands} bands and {classes} classes needs "
-            f"{need / 1e6:.0f} MB for one row of windows of {window}, but only {max_memory / 1e6:.0f} MB of the memory "
-            f"budget are left for it; raise max_memory or choose a smaller window."
+            f"{need / 1e6:.0f} MB for one row of windows of {down.window}, but only {max_memory / 1e6:.0f} MB of the "
+            f"memory budget are left for it; raise max_memory or choose a smaller window."
         )
-    each = _batch_need(source.bands, classes, window)
+    each = _batch_need(source.bands, classes, down, across, calls)
     batch = min(batch, 1 + (max_memory - need) // each)
-    down, across = Axis(source.height, window, overlap), Axis(source.width, window, overlap)
-    strip = Strip(source, np.asarray(fill, np.float32), window)
     row_weights, column_weights = weights(down), weights(across)
-    sums = np.zeros((classes, window, source.width), np.float32)
-    first = next(i for i, top in enumerate(down.starts) if top + window > start)
-    done = start
-    for at, top in list(enumerate(down.starts))[first:]:
-        if at > first:
-            moved = top - down.starts[at - 1]
-            sums[:, : window - moved] = sums[:, moved:]
-            sums[:, window - moved :] = 0
-        strip.move(down, top)
-        for columns, chips in strip.batches(down, top, across, batch):
-            probabilities = _checked(predictor(chips), (len(columns), classes, window, window))
-            for c, chip in zip(columns, probabilities, strict=True):
+    sums = np.zeros((classes, down.window, source.width), np.float32)
+    row = None
+    with ThreadPoolExecutor(calls) as pool:
+        steps = _steps(source, np.asarray(fill, np.float32), down, across, batch, start)
+        for step, answer in _answered(steps, predictor, pool, _AHEAD * calls):
+            at, top = step.at, down.starts[step.at]
+            if row is not None and at > row:
+                kept = max(down.window - (top - down.starts[row]), 0)
+                sums[:, :kept] = sums[:, down.window - kept :]
+                sums[:, kept:] = 0
+            row = at
+            if isinstance(step, _Finished):
+                done = step.rows
+                yield RowBand(done, step.pixels, step.mask, sums[:, done.start - top : done.stop - top].copy())
+                continue
+            assert answer is not None
+            probabilities = _checked(answer, (len(step.columns), classes, down.window, across.window))
+            for c, chip in zip(step.columns, probabilities, strict=True):
                 on_raster, in_window = across.inside(across.starts[c])
                 share = row_weights[at][:, None] * column_weights[c][None, in_window]
                 sums[:, :, on_raster] += chip[:, :, in_window] * share
+
+
+class _Seen(NamedTuple):
+    """Windows of the ``at``-th row of windows for the network."""
+
+    at: int
+    columns: list[int]
+    chips: NDArray[np.float32]
+
+
+class _Finished(NamedTuple):
+    """Rows that no window after the ``at``-th row of them touches."""
+
+    at: int
+    rows: slice
+    pixels: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+
+
+_Waiting = tuple[_Seen | _Finished, Future[NDArray[np.float32]] | None]
+
+
+def _steps(
+    source: Source, fill: NDArray[np.float32], down: Axis, across: Axis, batch: int, start: int
+) -> Iterator[_Seen | _Finished]:
+    strip = Strip(source, fill, down.window)
+    first = next(i for i, top in enumerate(down.starts) if top + down.window > start)
+    done = start
+    for at, top in list(enumerate(down.starts))[first:]:
+        strip.move(down, top)
+        for columns, chips in strip.batches(down, top, across, batch):
+            yield _Seen(at, columns, chips)
         end = _end(down, at)
         if end > done:
-            pixels, mask = strip.rows(slice(done, end))
-            yield RowBand(slice(done, end), pixels, mask, sums[:, done - top : end - top].copy())
+            yield _Finished(at, slice(done, end), *strip.rows(slice(done, end)))
             done = end
 
 
-def row_bands(height: int, window: int, overlap: int) -> list[slice]:
-    """The rows of each band that ``stitched`` yields for a raster of ``height`` rows."""
-    axis = Axis(height, window, overlap)
-    ends = [0, *(_end(axis, i) for i in range(len(axis.starts)))]
-    return [slice(a, b) for a, b in pairwise(ends) if b > a]
+def _answered(
+    steps: Iterator[_Seen | _Finished], predictor: Predictor, pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[_Seen | _Finished, NDArray[np.float32] | None]]:
+    """Each step in order with what the predictor says of it, of which ``ahead`` are asked beforehand."""
+    waiting: deque[_Waiting] = deque()
+    try:
+        for step in steps:
+            waiting.append((step, pool.submit(predictor, step.chips) if isinstance(step, _Seen) else None))
+            while _asked(waiting) > ahead or len(waiting) - _asked(waiting) > 1:
+                ready, future = waiting.popleft()
+                yield ready, future.result() if future else None
+        while waiting:
+            ready, future = waiting.popleft()
+            yield ready, future.result() if future else None
+    finally:
+        for _, future in waiting:
+            if future:
+                future.cancel()
 
 
-def memory_need(bands: int, width: int, *, classes: int, window: int, batch: int) -> int:
-    """Bytes that ``stitched`` takes for itself: rolling pixels and sums, the band handed out, and batches."""
+def _asked(waiting: Iterable[_Waiting]) -> int:
+    return sum(future is not None for _, future in waiting)
+
+
+def row_bands(down: Axis, start: int = 0) -> list[slice]:
+    """The rows of each band that ``stitched`` yields, from ``start`` on."""
+    ends = [0, *(_end(down, i) for i in range(len(down.starts)))]
+    return [slice(a, b) for a, b in pairwise(ends) if b > a and b > start]
+
+
+def memory_need(bands: int, width: int, *, classes: int, down: Axis, across: Axis, batch: int, calls: int = 1) -> int:
+    """Bytes that ``stitched`` takes for itself: rolling pixels and sums, bands handed out, and batches."""
     row = width * (4 * (bands + classes) + 1)
-    rolling = row * window * 2  # moving the strip and the sums makes a copy of either at worst
-    handed_out = row * window
-    return rolling + handed_out + batch * _batch_need(bands, classes, window)
+    rolling = row * down.window * 2  # moving the strip and the sums makes a copy of either at worst
+    handed_out = row * down.window * 2  # one is waiting while another is written
+    return rolling + handed_out + batch * _batch_need(bands, classes, down, across, calls)
 
 
-def _batch_need(bands: int, classes: int, window: int) -> int:
-    return 4 * window * window * (2 * bands + 2 * classes)
+def _batch_need(bands: int, classes: int, down: Axis, across: Axis, calls: int) -> int:
+    """Of one window of a batch: those that wait for their turn, and that which is blended."""
+    return 4 * down.window * across.window * (bands + classes) * (_AHEAD * calls + 2)
 
 
 def _end(axis: Axis, i: int) -> int:

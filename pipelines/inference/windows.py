@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.config.params import Task
 from pipelines.errors import BadData
+
+SIDE = 32  # sides that the networks take are multiples of it
 
 
 @dataclass(frozen=True)
@@ -47,3 +50,22 @@ class Axis:
         """The part of the window at ``start`` that lies on the raster: in the raster's pixels, and in the window's."""
         first, last = max(start, 0), min(start + self.window, self.length)
         return slice(first, last), slice(first - start, last - start)
+
+
+def axes(height: int, width: int, window: int, overlap: int, task: Task) -> tuple[Axis, Axis]:
+    """Those of the rows and of the columns of a raster, in windows of ``window`` pixels at most.
+
+    A network that answers for each pixel gets windows that are no larger than their number makes necessary, so that
+    small rasters, and those a little over a multiple, cost little more than their pixels. One that answers for a window
+    as a whole gets the size that it was trained on.
+    """
+    if task == "classification":
+        return Axis(height, window, overlap), Axis(width, window, overlap)
+    return _fitted(height, window, overlap), _fitted(width, window, overlap)
+
+
+def _fitted(length: int, window: int, overlap: int) -> Axis:
+    count = len(Axis(length, window, overlap).starts)
+    needed = -(-(length + 2 * (overlap // 2) + (count - 1) * overlap) // count)
+    least = max(needed, 2 * overlap)
+    return Axis(length, min(-(-least // SIDE) * SIDE, window), overlap)

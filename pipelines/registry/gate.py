@@ -162,7 +162,9 @@ class _Trial:
         if contract.task == "detection":
             self.count_objects(bundle, tally)
             return tally
-        stitch = Stitcher(Runtime(bundle), len(self.names), contract.means, contract.window, contract.overlap)
+        runtime = Runtime(bundle)
+        windows = contract.window, contract.overlap
+        stitch = Stitcher(runtime, len(self.names), contract.means, *windows, contract.task, runtime.calls)
         tested = set(self.plan.loc[self.plan["split"] == "test", "scene_id"])
         scenes = [scene for scene in self.manifest.scenes if scene.id in tested]
         for done, scene in enumerate(scenes):
@@ -176,7 +178,9 @@ class _Trial:
 
     def count_objects(self, bundle: Bundle, tally: Tally) -> None:
         contract = bundle.contract
-        finder = Finder(Runtime(bundle), contract.band_names, contract.means, contract.window, contract.overlap)
+        runtime = Runtime(bundle)
+        windows = contract.window, contract.overlap
+        finder = Finder(runtime, contract.band_names, contract.means, *windows, runtime.calls)
         truths = truths_of(self.manifest, self.plan, "test", self.catalog, finder.bands, self.data, self.params.labels)
         for done, truth in enumerate(truths):
             report(done, len(truths), f"scoring {bundle.name} on scene {truth.scene.id}")

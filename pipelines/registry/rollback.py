@@ -11,7 +11,8 @@ from mlflow.tracking import MlflowClient
 from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.errors import BadData
 from pipelines.evaluation.tracking import store
-from pipelines.inference.runtime import SIDE, Runtime
+from pipelines.inference.runtime import Runtime
+from pipelines.inference.windows import SIDE
 from pipelines.registry import aliases
 from pipelines.registry.aliases import Promotion
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.merge import merged
+from pipelines.inference.windows import Axis
 from pipelines.training.objects import Objects, suppressed
 
 Box = tuple[int, int, int, int]
@@ -65,7 +66,11 @@ class Eyes:
 
 def find(scene: Scene, boxes: list[Box], window: int, overlap: int, kept: Path | None = None) -> Objects:
     eyes = Eyes(scene, boxes, window)
-    return detected(scene, eyes, fill=[0.0], window=window, overlap=overlap, batch=3, kept=kept)
+    return detected(scene, eyes, fill=[0.0], **grid(scene, window, overlap), batch=3, kept=kept)
+
+
+def grid(scene: Scene, window: int, overlap: int) -> dict[str, Axis]:
+    return {"down": Axis(scene.height, window, overlap), "across": Axis(scene.width, window, overlap)}
 
 
 def as_set(objects: Objects) -> set[Box]:
@@ -120,7 +125,7 @@ def test_an_object_at_the_border_is_kept_however_its_reflection_moves_it() -> No
                 answers[0, 0] = [16 - 20 + jitter, 40, 16 + 20 + jitter, 60, 0, 0.9]  # the object and its reflection
             return answers
 
-        found = detected(scene, seen, fill=[0.0], window=64, overlap=32, batch=1)
+        found = detected(scene, seen, fill=[0.0], **grid(scene, 64, 32), batch=1)
         assert len(found) == 1 and found.boxes[0, 0] == 0 and abs(found.boxes[0, 2] - 20) <= 1.5
 
 
@@ -142,7 +147,7 @@ def test_what_lies_under_cloud_is_no_object() -> None:
         whole = numbers[np.abs(rows), np.abs(columns)]
         return eyes(np.broadcast_to(whole[None, None], (len(windows), 1, 100, 100)))
 
-    found = detected(scene, unmasked, fill=[0.0], window=128, overlap=16, batch=1)
+    found = detected(scene, unmasked, fill=[0.0], **grid(scene, 128, 16), batch=1)
     assert {box[:2] for box in as_set(found)} <= {(10, 20)} and len(found) == 1
 
 
@@ -171,12 +176,26 @@ def test_a_killed_detection_goes_on_after_its_finished_rows(tmp_path: Path) -> N
         return eyes(windows)
 
     with pytest.raises(KeyboardInterrupt):
-        detected(scene, dying, fill=[0.0], window=64, overlap=32, batch=3, kept=tmp_path)
+        detected(
+            scene,
+            dying,
+            fill=[0.0],
+            **grid(scene, 64, 32),
+            batch=3,
+            kept=tmp_path,
+        )
     before = eyes.asked
-    again = detected(scene, eyes, fill=[0.0], window=64, overlap=32, batch=3, kept=tmp_path)
+    again = detected(
+        scene,
+        eyes,
+        fill=[0.0],
+        **grid(scene, 64, 32),
+        batch=3,
+        kept=tmp_path,
+    )
     assert np.array_equal(again.boxes, whole.boxes) and len(list(tmp_path.iterdir())) > 2
     fresh = Eyes(scene, boxes, 64)
-    detected(scene, fresh, fill=[0.0], window=64, overlap=32, batch=3)
+    detected(scene, fresh, fill=[0.0], **grid(scene, 64, 32), batch=3)
     assert eyes.asked - before < fresh.asked
 
 
@@ -185,7 +204,7 @@ def test_a_map_of_objects_shows_what_is_above_the_threshold() -> None:
     objects = Objects(
         boxes, np.array([0.9, 0.5, 0.2], np.float32), np.array([1, 2, 1], np.uint8), np.zeros((3, 4), bool)
     )
-    bands = list(burned(Scene(70, 50), objects, threshold=0.3, classes=3, fill=[0.0], window=32, overlap=8))
+    bands = list(burned(Scene(70, 50), objects, threshold=0.3, classes=3, fill=[0.0], down=Axis(70, 32, 8)))
     probabilities = np.concatenate([band.probabilities for band in bands], axis=1)
     classes = probabilities.argmax(axis=0)
     assert np.allclose(probabilities.sum(axis=0), 1)

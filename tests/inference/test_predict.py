@@ -179,7 +179,7 @@ def test_disagreement_is_the_information_that_the_model_has_on_the_class(bundle,
     answers = iter([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
 
     class Sure:
-        on_gpu, channels, digest, resident_bytes = False, 3, "", 0
+        engine, calls, channels, digest, resident_bytes = "", 1, 3, "", 0
 
         def __init__(self, bundle):
             self.says = np.array(next(answers), np.float32)
@@ -269,7 +269,7 @@ class Counted:
     """A runtime that counts windows."""
 
     def __init__(self, runtime):
-        self._runtime, self.windows, self.on_gpu = runtime, 0, runtime.on_gpu
+        self._runtime, self.windows, self.engine, self.calls = runtime, 0, runtime.engine, runtime.calls
         self.digest, self.channels = runtime.digest, runtime.channels
 
     def __call__(self, pixels):
@@ -280,8 +280,8 @@ class Counted:
     def resident_bytes(self):
         return self._runtime.resident_bytes
 
-    def working_bytes(self, window):
-        return self._runtime.working_bytes(window)
+    def working_bytes(self, pixels):
+        return self._runtime.working_bytes(pixels)
 
 
 KILLED = """

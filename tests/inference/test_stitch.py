@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipelines.errors import BadData, SwathError
 from pipelines.inference.blend import weights
 from pipelines.inference.stitch import memory_need, row_bands, stitched
-from pipelines.inference.windows import Axis
+from pipelines.inference.windows import Axis, axes
 
 CLASSES = 3
 PLENTY = 10**9
@@ -77,17 +77,18 @@ def whole(bands, classes=CLASSES):
     return np.concatenate([band.probabilities for band in bands], axis=1)
 
 
-def run(source, predictor=pointwise, *, window=32, overlap=8, batch=3, max_memory=PLENTY, start=0):
+def run(source, predictor=pointwise, *, window=32, overlap=8, batch=3, max_memory=PLENTY, calls=2, start=0):
     return list(
         stitched(
             source,
             predictor,
             classes=CLASSES,
             fill=[0.0] * source.bands,
-            window=window,
-            overlap=overlap,
+            down=Axis(source.height, window, overlap),
+            across=Axis(source.width, window, overlap),
             batch=batch,
             max_memory=max_memory,
+            calls=calls,
             start=start,
         )
     )
@@ -110,6 +111,22 @@ def test_weights_sum_to_one_and_windows_cover_the_axis(length, window):
         assert (share >= 0).all()
         total[on_raster] += share[in_window]
     assert np.abs(total - 1).max() < 1e-6
+
+
+@given(height=sizes, width=sizes, window=st.sampled_from([64, 256, 512]), overlap=st.sampled_from([0, 17, 32]))
+def test_windows_are_as_many_as_asked_for_and_no_larger_than_that_needs(height, width, window, overlap):
+    for length, axis in zip((height, width), axes(height, width, window, overlap, "segmentation"), strict=True):
+        asked = Axis(length, window, overlap)
+        assert len(axis.starts) == len(asked.starts)
+        assert axis.window <= window and axis.window % 32 == 0
+        smaller = axis.window - 32
+        assert smaller < max(2 * overlap, 1) or len(Axis(length, smaller, overlap).starts) > len(asked.starts)
+
+
+def test_a_small_raster_is_seen_in_a_small_window_unless_its_class_is_that_of_the_window():
+    down, across = axes(20, 90, 512, 64, "segmentation")
+    assert (down.window, across.window) == (128, 160) and down.starts == across.starts == (-32,)
+    assert [axis.window for axis in axes(20, 90, 512, 64, "classification")] == [512, 512]
 
 
 @given(length=sizes, window=windows)
@@ -156,7 +173,7 @@ def test_a_shifted_grid_changes_no_pixel_that_the_network_sees_whole(down, acros
 def test_rows_come_once_in_order_and_each_is_read_once(height, width, window):
     source = ArraySource(noise(height, width))
     bands = run(source, window=window[0], overlap=window[1])
-    assert [band.rows for band in bands] == row_bands(height, *window)
+    assert [band.rows for band in bands] == row_bands(Axis(height, *window))
     assert [row for band in bands for row in range(height)[band.rows]] == list(range(height))
     assert [row for rows in source.reads for row in range(height)[rows]] == list(range(height))
     assert np.array_equal(np.concatenate([band.pixels for band in bands], axis=1), source.pixels)
@@ -188,8 +205,8 @@ def test_masked_pixels_reach_the_network_as_the_fill_and_keep_their_mask():
             record,
             classes=3,
             fill=[7.0, 9.0],
-            window=32,
-            overlap=8,
+            down=Axis(50, 32, 8),
+            across=Axis(60, 32, 8),
             batch=4,
             max_memory=PLENTY,
         )
@@ -228,7 +245,8 @@ def test_budget_bounds_the_batch():
         sizes.append(len(chips))
         return constant(chips)
 
-    tight = memory_need(2, 400, classes=3, window=32, batch=2)
+    down, across = Axis(40, 32, 8), Axis(400, 32, 8)
+    tight = memory_need(2, 400, classes=3, down=down, across=across, batch=2, calls=2)
     run(ArraySource(noise(40, 400)), record, batch=8, max_memory=tight)
     assert max(sizes) == 2
 

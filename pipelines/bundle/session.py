@@ -1,0 +1,45 @@
+"""A bundle's ONNX graph on this machine's processors."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+Precision = Literal["f32", "bf16"]
+Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to what the network answers
+
+
+def open_graph(path: Path, threads: int, precision: Precision) -> Graph:
+    """The graph, to be called from as many as ``threads`` threads at once.
+
+    Each call is worked on by one processor: processors that share a call wait for each other after every layer.
+    ``precision`` is that of the arithmetic; results are float32.
+    """
+    settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
+    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    mine = threading.local()
+
+    def answer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not hasattr(mine, "request"):
+            mine.request = compiled.create_infer_request()
+        found: NDArray[np.float32] = mine.request.infer({0: pixels}, share_inputs=True)[0]
+        return found
+
+    return answer
+
+
+def has_bf16() -> bool:
+    """Whether this machine's processors compute in bfloat16."""
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
