@@ -1,13 +1,8 @@
-"""Maps that people open: valid COGs with legend, mask and lineage, the same after any kill."""
+"""Maps that people open: valid COGs with legend, mask and lineage."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-from dataclasses import replace
-from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
@@ -17,50 +12,16 @@ import rasterio
 from rio_cogeo.cogeo import cog_validate
 from typer.testing import CliRunner
 
-from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
-from pipelines.errors import BadData, SwathError
-from pipelines.inference import ensemble
-from pipelines.inference import predict as module
-from pipelines.inference.ensemble import Ensemble
+from pipelines.errors import BadData
 from pipelines.inference.memory import parse_size
 from pipelines.inference.predict import Tiling, predict
-from pipelines.inference.raster import of_file, of_scene
-from pipelines.inference.runtime import Runtime
-from pipelines.inference.writer import MapWriter
-from pipelines.monitoring.profile import SceneProfile
+from pipelines.inference.raster import of_scene
 from tests.builders import write_scene
-from tests.bundle.trained import BANDS, CLASSES, ROOT, TEMPERATURE, bundle_folder
+from tests.bundle.trained import BANDS, CLASSES, ROOT, TEMPERATURE
+from tests.inference.maps import TILING, dn, scene_raster
 
 pytestmark = pytest.mark.slow
-TILING = Tiling(window=64, overlap=16, batch=4, max_memory=4 * 10**9)
-
-
-@pytest.fixture(scope="module")
-def bundle():
-    return open_bundle(bundle_folder())
-
-
-@pytest.fixture(scope="module")
-def runtime(bundle):
-    return Runtime(bundle, threads=1)
-
-
-def dn(height, width, seed=0):
-    """Patches of 8 pixels, so that the map has shapes."""
-    coarse = np.random.default_rng(seed).integers(300, 6000, (3, height // 8 + 1, width // 8 + 1), dtype=np.uint16)
-    return coarse.repeat(8, axis=1).repeat(8, axis=2)[:, :height, :width]
-
-
-def scene_raster(folder, bundle, height=300, width=220):
-    mask = np.zeros((height, width), np.uint8)
-    mask[40:80, 30:90], mask[100:110, :] = 1, 2
-    scene = write_scene(folder, dn(height, width), mask=mask, bands=BANDS)
-    return scene, of_scene(scene, folder, bundle.contract), mask
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_maps_are_valid_cogs_with_overviews_legend_and_the_scenes_mask(tmp_path, bundle, runtime):
@@ -157,52 +118,6 @@ def test_probabilities_and_entropy_belong_to_the_classes_that_are_shown(tmp_path
     assert item.properties["swath:seams"]["score"] > 0
 
 
-def test_a_model_beside_itself_gives_its_own_map_and_no_disagreement(tmp_path, bundle, runtime):
-    _, raster, mask = scene_raster(tmp_path, bundle)
-    predict(raster, bundle, runtime, tmp_path / "one", TILING)
-    predict(raster, bundle, Ensemble([bundle, bundle]), tmp_path / "two", TILING, recorder=None)
-    for name in ("classes", "confidence"):
-        shown = []
-        for folder in ("one", "two"):
-            with rasterio.open(tmp_path / folder / f"{name}.tif") as made:
-                shown.append(made.read().astype(int))
-        apart = np.abs(shown[0] - shown[1])
-        assert (apart > (name == "confidence")).mean() < 1e-3  # rounding decides a few
-    with rasterio.open(tmp_path / "two" / "disagreement.tif") as made:
-        shown = made.read(1)
-        assert (shown[mask == 0] == 0).all() and (shown[mask != 0] == 255).all()
-    item = json.loads((tmp_path / "two" / "item.json").read_text())
-    assert item["properties"]["swath:ensemble"] == [bundle.uri, bundle.uri] and "disagreement" in item["assets"]
-
-
-def test_disagreement_is_the_information_that_the_model_has_on_the_class(bundle, monkeypatch):
-    answers = iter([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
-
-    class Sure:
-        engine, calls, channels, digest, resident_bytes = "", 1, 3, "", 0
-
-        def __init__(self, bundle):
-            self.says = np.array(next(answers), np.float32)
-
-        def __call__(self, pixels):
-            return np.broadcast_to(self.says[None, :, None, None], (len(pixels), 3, *pixels.shape[2:]))
-
-    monkeypatch.setattr(ensemble, "Runtime", Sure)
-    found = Ensemble([bundle, bundle])(np.zeros((2, 3, 64, 64), np.float32))
-    assert found.shape == (2, 4, 64, 64)
-    assert np.allclose(found[:, :3, 0, 0], [0.475, 0.475, 0.05])
-    single = -(0.9 * np.log(0.9) + 2 * 0.05 * np.log(0.05))
-    together = -(2 * 0.475 * np.log(0.475) + 0.05 * np.log(0.05))
-    assert np.allclose(found[:, 3], (together - single) / np.log(3), atol=1e-5)
-
-
-def test_models_of_other_classes_are_not_averaged(bundle):
-    classes = bundle.contract.classes[::-1]
-    other = replace(bundle, contract=bundle.contract.model_copy(update={"classes": classes}))
-    with pytest.raises(BadData, match="cannot be averaged: their classes are"):
-        Ensemble([bundle, other])
-
-
 def test_areas_are_those_of_the_ground_and_weighed_by_the_errors_of_the_test(tmp_path, bundle, runtime, monkeypatch):
     raster = of_scene(write_scene(tmp_path, dn(300, 220), bands=BANDS), tmp_path, bundle.contract)
     mapped = predict(raster, bundle, runtime, tmp_path / "out", TILING)
@@ -263,115 +178,6 @@ def test_a_scene_without_data_gives_an_empty_map(tmp_path, bundle, runtime):
     assert sum(mapped.class_pixels.values()) == 0
     with rasterio.open(tmp_path / "out" / "classes.tif") as made:
         assert (made.read(1) == 255).all()
-
-
-class Counted:
-    """A runtime that counts windows."""
-
-    def __init__(self, runtime):
-        self._runtime, self.windows, self.engine, self.calls = runtime, 0, runtime.engine, runtime.calls
-        self.digest, self.channels = runtime.digest, runtime.channels
-
-    def __call__(self, pixels):
-        self.windows += len(pixels)
-        return self._runtime(pixels)
-
-    @property
-    def resident_bytes(self):
-        return self._runtime.resident_bytes
-
-    def working_bytes(self, pixels):
-        return self._runtime.working_bytes(pixels)
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from pipelines.bundle.store import open_bundle
-from pipelines.inference.predict import Tiling, predict
-from pipelines.inference.raster import of_file
-from pipelines.inference.runtime import Runtime
-
-class Dying(Runtime):
-    windows = 0
-    def __call__(self, pixels):
-        self.windows += len(pixels)
-        if self.windows > 20:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(pixels)
-
-folder, bundle = Path(sys.argv[1]), open_bundle(sys.argv[2])
-raster = of_file(folder / "in_N0208_R1.tif", bundle.contract)
-predict(raster, bundle, Dying(bundle, threads=1), folder / "out", Tiling(64, 16, 4, 4 * 10**9))
-"""
-
-
-def test_a_killed_run_goes_on_from_its_rows_to_the_same_bytes(tmp_path, bundle, runtime):
-    scene, _, _ = scene_raster(tmp_path, bundle)
-    (tmp_path / "in_N0208_R1.tif").write_bytes(scene.image_path(tmp_path).read_bytes())
-    raster = of_file(tmp_path / "in_N0208_R1.tif", bundle.contract)
-    at_once = Counted(runtime)
-    predict(raster, bundle, at_once, tmp_path / "whole" / "out", TILING)
-
-    killed = subprocess.run([sys.executable, "-c", KILLED, tmp_path, bundle.folder], cwd=ROOT)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    rest = Counted(runtime)
-    predict(raster, bundle, rest, tmp_path / "out", TILING)
-    assert 0 < rest.windows < at_once.windows - 4, "it started over"
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
-    assert not list(tmp_path.glob(".out*"))
-
-
-# before and after the rows are on disk
-@pytest.mark.parametrize(("owner", "moment"), [(MapWriter, "write"), (module, "report")])
-def test_a_killed_raster_goes_on_with_its_rows_and_its_profile(tmp_path, bundle, runtime, monkeypatch, owner, moment):
-    scene, raster, _ = scene_raster(tmp_path, bundle)
-
-    def profile():
-        return SceneProfile(BANDS, CLASSES, 500, (scene.height, scene.width), scene)
-
-    at_once, rest = Counted(runtime), Counted(runtime)
-    predict(raster, bundle, at_once, tmp_path / "whole", TILING, recorder=profile())
-    calls = iter(range(100))
-    real = getattr(owner, moment)
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(owner, moment, lambda *a: 1 // 0 if next(calls) == 3 else real(*a))
-        predict(raster, bundle, runtime, tmp_path / "out", TILING, recorder=profile())
-    predict(raster, bundle, rest, tmp_path / "out", TILING, recorder=profile())
-    assert 0 < rest.windows < at_once.windows - 4, "it started over"
-    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
-    assert (tmp_path / "out" / "profile.bin").stat().st_size > 100
-
-
-def test_what_a_kill_left_of_a_finished_map_is_not_taken_for_finished_rows(tmp_path, bundle, runtime, monkeypatch):
-    _, raster, _ = scene_raster(tmp_path, bundle)
-    real = module.shutil.rmtree
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):  # dies when the work folder shall go
-        patched.setattr(module.shutil, "rmtree", lambda path, **how: real(path, **how) if how else 1 // 0)
-        predict(raster, bundle, runtime, tmp_path / "out", TILING)
-    (tmp_path / ".out.work" / "classes.tif").unlink()
-    predict(raster, bundle, runtime, tmp_path / "out", TILING)
-    assert not list(tmp_path.glob(".out*"))
-
-
-def test_rows_finished_with_other_settings_are_not_used(tmp_path, bundle, runtime, monkeypatch):
-    _, raster, _ = scene_raster(tmp_path, bundle)
-    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
-        patched.setattr(module, "report", lambda *_: 1 // 0)
-        predict(raster, bundle, runtime, tmp_path / "out", Tiling(96, 32, 4, TILING.max_memory))
-    assert (tmp_path / ".out.work" / "journal.json").exists()
-    counted, fresh = Counted(runtime), Counted(runtime)
-    predict(raster, bundle, counted, tmp_path / "out", TILING)
-    predict(raster, bundle, fresh, tmp_path / "fresh", TILING)
-    assert counted.windows == fresh.windows
-    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
-
-
-def test_two_processes_do_not_write_one_target(tmp_path, bundle, runtime):
-    _, raster, _ = scene_raster(tmp_path, bundle)
-    with module.alone_at(tmp_path / "out"), pytest.raises(SwathError, match="Another process"):
-        predict(raster, bundle, runtime, tmp_path / "out", TILING)
 
 
 def test_too_little_memory_is_refused_with_the_need(tmp_path, bundle, runtime):
