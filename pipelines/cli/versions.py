@@ -16,6 +16,7 @@ from pipelines.cli.result import RESULT_FILE, emit
 from pipelines.config import load_params, settings
 from pipelines.files import read_json
 from pipelines.lineage.revision import REVISION, revision
+from pipelines.workspace.forecast import forecast
 from pipelines.workspace.release import release, released_lock, released_revision
 from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import LOCK, add_lock, bring, reproduce
@@ -67,6 +68,16 @@ def at_command(
         if done.returncode != 0:
             sys.exit(done.returncode)
         emit(_where(workspace, commit) | (read_json(answer) if answer.exists() else {}))
+
+
+@app.command("plan")
+def plan_command(
+    revision: Annotated[
+        str | None, typer.Argument(help="Branch, tag or commit; the watched branch if left out.")
+    ] = None,
+) -> None:
+    """Say what a push of a revision would run and what it would reuse; nothing runs."""
+    emit(forecast(revision).model_dump(mode="json"))
 
 
 @app.command("revision")

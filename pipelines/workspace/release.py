@@ -43,6 +43,17 @@ def branch_of(project: str) -> str:
     return f"swath/{project}"
 
 
+def released_tip(project: str) -> str | None:
+    """The commit of the project's last version; ``None`` before the first."""
+    return _tip(mirror(), branch_of(project))
+
+
+def released_source(version: str) -> str:
+    """The commit that a version was built from."""
+    said = git("show", "-s", "--format=%(trailers:key=Swath-Source,valueonly)", version, at=mirror())
+    return said.strip()
+
+
 def released_lock(project: str) -> Lock:
     """The entries of ``dvc.lock`` in the project's last version; empty before the first."""
     bare = mirror()
