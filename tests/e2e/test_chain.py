@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import rasterio
 
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.workspace.source import pin
-from tests.e2e.conftest import System
+from tests.e2e.conftest import ROOT, System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -120,6 +123,21 @@ def test_a_second_chain_reuses_every_stage_and_adds_nothing(system: System, chai
     stages = [r for d in ("build_dataset", "train_model") for r in again[d].results.values() if "stage" in r]
     assert len(stages) == 8 and all(stage["reused"] for stage in stages)
     assert not again["build_dataset"].results["version_and_push"]["changed"]
+
+
+def test_a_ci_server_that_tells_of_a_push_starts_a_build_at_its_commit(
+    system: System, chain: dict[str, DagResult]
+) -> None:
+    builds, commit = known(system, "build_dataset"), system.git("rev-parse", "HEAD")
+    where = {"AIRFLOW_URL": system.services.airflow, "AIRFLOW_USER": system.services.user}
+    where |= {"AIRFLOW_PASSWORD": system.services.password, "NO_PROXY": "*", "PATH": os.environ["PATH"]}
+    hook = [sys.executable, str(ROOT / "deploy" / "push_hook.py")]
+    push = f"{system.git('rev-parse', 'HEAD~1')} {commit} refs/heads/main\n"
+    told = subprocess.run(hook, cwd=system.checkout, env=where, input=push, capture_output=True, text=True, check=True)
+    assert commit in told.stdout
+    build = wait_for_run(system, "build_dataset", builds)
+    assert build["run_type"] == "asset_triggered"
+    assert system.airflow.result("build_dataset", build["dag_run_id"], "resolve_revision")["revision"] == commit
 
 
 def test_a_run_that_was_cut_off_is_ended_and_the_next_one_does_not_wait_for_it(
