@@ -9,6 +9,7 @@ from airflow.sdk import DAG, AssetOrTimeSchedule
 from plugins import assets
 from plugins.commands import SwathOperator
 from plugins.defaults import DAG_ARGS, cron, revision_of, revision_param
+from plugins.notices import tell_drift
 
 with DAG(
     dag_id="monitor_drift",
@@ -28,5 +29,11 @@ most once per cooldown. The report is linked from the Swath page.
     at: dict[str, Any] = {"revision": revision_of("profile")}
     compare = SwathOperator(task_id="compare", command=["drift", "compare", "--run={run}"], **at)
     report = SwathOperator(task_id="report", command=["drift", "report", "--run={run}"], **at)
-    decide = SwathOperator(task_id="decide", command=["drift", "decide", "--run={run}"], emits=assets.retrain, **at)
+    decide = SwathOperator(
+        task_id="decide",
+        command=["drift", "decide", "--run={run}"],
+        emits=assets.retrain,
+        on_success_callback=tell_drift,
+        **at,
+    )
     profile >> compare >> report >> decide

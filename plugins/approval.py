@@ -8,6 +8,8 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
+from plugins.notices import ApprovalNotifier
+
 NOBODY = "nobody: the time to answer was over"
 
 
@@ -20,7 +22,9 @@ class GateApproval(ApprovalOperator):
     """
 
     def __init__(self, *, gate: str, **kwargs: Any) -> None:
-        super().__init__(defaults="Reject", response_timeout=timedelta(hours=24), **kwargs)
+        super().__init__(
+            defaults="Reject", response_timeout=timedelta(hours=24), notifiers=[ApprovalNotifier()], **kwargs
+        )
         self.gate = gate
 
     def execute(self, context: Any) -> Any:

@@ -6,8 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import CronTriggerTimetable, Param
+from airflow.sdk.definitions.callback import AsyncCallback
+from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
-from plugins.notices import tell_failure
+from plugins.notices import late_hours, tell_failure, tell_late
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "swath",
@@ -25,6 +27,11 @@ DAG_ARGS: dict[str, Any] = {
     "max_active_runs": 1,
     "default_args": DEFAULT_ARGS,
     "render_template_as_native_obj": False,
+    "deadline": DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        interval=timedelta(hours=late_hours()),
+        callback=AsyncCallback(tell_late),
+    ),
 }
 
 

@@ -1,26 +1,119 @@
-"""Where failures are told: the log, and the file behind the page."""
+"""What people are told: written to the log, kept for the page, and sent to where the installation says.
+
+``SWATH_NOTIFIERS`` is the one place for that: a JSON list of Airflow notifiers, each with its class and its arguments,
+whose templates see ``notice``; ``kinds`` limits one to some kinds of notice:
+
+    [{"notifier": "airflow.providers.http.notifications.HttpNotifier", "http_conn_id": "chat",
+      "json": {"text": "{{ notice.title }}: {{ notice.why }}"}},
+     {"notifier": "airflow.providers.smtp.notifications.smtp.SmtpNotifier", "kinds": ["approval", "drift"],
+      "to": "maps@example.org", "subject": "{{ notice.title }}", "html_content": "{{ notice.why | e }}"}]
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
 import logging
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+from airflow._shared.module_loading import import_string
+from airflow.sdk import BaseNotifier
+from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.files import write_json
 
+NOTIFIERS = "SWATH_NOTIFIERS"
+Kind = Literal["failure", "late", "drift", "approval"]
 log = logging.getLogger(__name__)
 
 
+class Notice(BaseModel):
+    """Something that a person should know. ``task`` is empty where it is about a whole run."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Kind
+    title: str
+    why: str
+    dag: str
+    run: str
+    task: str = ""
+    when: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same thing told again, so that the page shows it once."""
+        return hashlib.sha256("\n".join((self.kind, self.dag, self.run, self.task)).encode()).hexdigest()[:24]
+
+
+def tell(notice: Notice, context: Any = None) -> None:
+    """Tell people. A notifier that fails is written to the log, and the others are asked all the same."""
+    log.log(logging.ERROR if notice.kind == "failure" else logging.WARNING, "%s: %s", notice.title, notice.why)
+    write_json(settings().home / "notices" / f"{notice.key}.json", notice.model_dump())
+    for notifier in _notifiers(notice):
+        try:
+            notifier({**(context or {}), "notice": notice})
+        except Exception:  # whatever a notifier does must not change how the run ends
+            log.exception("%s could not send a notice", type(notifier).__name__)
+
+
 def tell_failure(context: Any) -> None:
-    """Keep what failed, where and why, for people who look at the page and not at the log."""
+    """``on_failure_callback`` of every task."""
     ti = context["ti"]
-    notice = {
-        "dag": ti.dag_id,
-        "task": ti.task_id,
-        "run": ti.run_id,
-        "why": str(context.get("exception") or "no reason was given"),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    log.error("%(dag)s.%(task)s failed in %(run)s: %(why)s", notice)
-    write_json(settings().home / "notices" / f"{ti.id}.json", notice)
+    why = str(context.get("exception") or "no reason was given")
+    tell(_of_task("failure", f"{ti.dag_id}.{ti.task_id} failed", why, ti), context)
+
+
+def tell_drift(context: Any) -> None:
+    """``on_success_callback`` of the task that decides; it is skipped unless drift calls for a training."""
+    ti = context["ti"]
+    said = ti.xcom_pull(task_ids=ti.task_id) or {}
+    tell(_of_task("drift", f"Drift in {said.get('project', 'a project')}", str(said.get("sentence")), ti), context)
+
+
+async def tell_late(context: Any = None, **_: Any) -> None:
+    """Callback of the deadline of every run, in the triggerer."""
+    run = (context or {}).get("dag_run") or {}
+    dag, id = str(run.get("dag_id", "?")), str(run.get("run_id") or run.get("dag_run_id") or "?")
+    why = f"The run {id} has not ended in the {late_hours():g} hours that a run may take."
+    notice = Notice(kind="late", title=f"{dag} is late", why=why, dag=dag, run=id, when=_now())
+    await asyncio.to_thread(tell, notice)
+
+
+class ApprovalNotifier(BaseNotifier):
+    """Tells that somebody is asked, for operators that wait for a person."""
+
+    def notify(self, context: Any) -> None:
+        ti, task = context["ti"], context["task"]
+        tell(_of_task("approval", task.subject, task.body or "Airflow waits for an answer.", ti), context)
+
+
+def late_hours() -> float:
+    """Hours after which a run counts as late."""
+    return float(os.environ.get("SWATH_LATE_HOURS") or 24)
+
+
+def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:
+    return Notice(kind=kind, title=title, why=why, dag=ti.dag_id, run=ti.run_id, task=ti.task_id, when=_now())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _notifiers(notice: Notice) -> Iterator[BaseNotifier]:
+    text = os.environ.get(NOTIFIERS) or "[]"
+    try:
+        for wanted in json.loads(text):
+            arguments = {name: value for name, value in wanted.items() if name not in ("notifier", "kinds")}
+            if notice.kind in wanted.get("kinds", [notice.kind]):
+                yield import_string(wanted["notifier"])(**arguments)
+    except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+        log.error(
+            "%s names no notifiers of Airflow (%s); see plugins/notices.py for how it is written.", NOTIFIERS, error
+        )

@@ -85,12 +85,13 @@ def _quarantine(name: str) -> str:
 def _notices() -> str:
     found = sorted((settings().home / "notices").glob("*.json"), key=lambda p: -p.stat().st_mtime)[:20]
     rows = "".join(_notice_row(_json(path)) for path in found)
-    return f"<h2>Failures</h2><table><tr><th>When</th><th>Task</th><th>Why</th></tr>{rows}</table>" if rows else ""
+    return f"<h2>Notices</h2><table><tr><th>When</th><th>What</th><th>Why</th></tr>{rows}</table>" if rows else ""
 
 
 def _notice_row(notice: dict[str, Any]) -> str:
     when, why = html.escape(str(notice["when"])), html.escape(str(notice["why"]))
-    return f'<tr><td>{when}</td><td class="failed">{notice["dag"]}.{notice["task"]}</td><td>{why}</td></tr>'
+    title, look = html.escape(str(notice["title"])), "failed" if notice["kind"] == "failure" else "warning"
+    return f'<tr><td>{when}</td><td class="{look}">{title}</td><td>{why}</td></tr>'
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -61,6 +61,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         patch.setenv("SWATH_HOME", str(home))
         patch.setenv("SWATH_GIT_REMOTE", str(checkout))
         patch.setenv("SWATH_GIT_INTERVAL", "1")
+        patch.setenv("SWATH_LATE_HOURS", "0.005")  # so that the longer runs of a chain are late
         sample = [sys.executable, "-m", "pipelines", "sample", "--out", str(home / "sample")]
         subprocess.run([*sample, "--size", "512", "--scenes", "4"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         try:

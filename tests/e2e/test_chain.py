@@ -13,6 +13,7 @@ import mlflow
 import pytest
 import rasterio
 
+from pipelines.files import read_json
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.workspace.source import pin
 from tests.e2e.conftest import ROOT, System
@@ -92,6 +93,12 @@ def test_drift_is_decided_and_its_report_written(system: System, chain: dict[str
     assert chain["monitor_drift"].results["decide"]["verdict"] in ("none", "warning", "drift")
     report = Path(chain["monitor_drift"].results["report"]["report"]).read_text()
     assert report.lower().startswith("<!doctype html>") and "B08" in report
+
+
+def test_a_run_that_takes_longer_than_it_may_is_told_of(system: System, chain: dict[str, DagResult]) -> None:
+    notices = [read_json(path) for path in (system.home / "notices").glob("*.json")]
+    late = {(notice["dag"], notice["run"]) for notice in notices if notice["kind"] == "late"}
+    assert ("train_model", chain["train_model"].run) in late
 
 
 def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,8 @@ def operator() -> GateApproval:
 
 
 def context(**verdict: Any) -> dict[str, Any]:
-    return {"ti": SimpleNamespace(xcom_pull=lambda task_ids: verdict), "task_instance": SimpleNamespace(id="1")}
+    ti = SimpleNamespace(xcom_pull=lambda task_ids: verdict, dag_id="train_model", task_id="approve", run_id="r")
+    return {"ti": ti, "task_instance": SimpleNamespace(id="1"), "task": operator()}
 
 
 @pytest.mark.parametrize(
@@ -27,11 +29,14 @@ def test_nobody_is_asked_where_there_is_nothing_to_approve(verdict: dict[str, An
         operator().execute(context(**verdict))
 
 
-def test_a_person_has_the_hours_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_has_the_hours_of_the_parameters_and_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
     monkeypatch.setattr("airflow.providers.standard.operators.hitl.upsert_hitl_detail", lambda **_: None)
     with pytest.raises(TaskAwaitingInput) as waiting:
         operator().execute(context(verdict="promote", approval=True, approval_hours=2))
     assert waiting.value.timeout.total_seconds() == 7200
+    (notice,) = (tmp_path / "notices").glob("*.json")
+    assert '"approval"' in notice.read_text() and "Promote?" in notice.read_text()
 
 
 @pytest.mark.parametrize(
