@@ -127,7 +127,7 @@ def test_every_queue_of_the_dags_has_a_worker():
 
 
 def test_the_settings_are_those_that_the_package_reads():
-    text = (ROOT / "pipelines" / "config" / "settings.py").read_text(encoding="utf-8")
+    text = "".join((ROOT / name).read_text() for name in ("pipelines/config/settings.py", "plugins/notices.py"))
     named = {n for n in SERVICES["worker-cpu"]["environment"] if n.startswith(("SWATH_", "MLFLOW_TRACKING"))}
     assert named and all(f'"{name}"' in text for name in named)
 
