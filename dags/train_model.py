@@ -65,7 +65,7 @@ written on the model version either way. With `gate.approval: true` a person has
         task_id="approve",
         gate="gate",
         subject="Promote the challenger of {{ ti.xcom_pull(task_ids='gate')['project'] }}?",
-        body="{{ ti.xcom_pull(task_ids='gate')['reasons'] | join('\n\n') }}",
+        body="{{ ti.xcom_pull(task_ids='gate')['summary'] }}",
     )
     promote = SwathOperator(
         task_id="promote",

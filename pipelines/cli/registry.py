@@ -41,6 +41,7 @@ def register(
 def gate() -> None:
     """Compare the challenger with the champion on the same test ground, and write the verdict on its version."""
     from pipelines.registry.gate import gate
+    from pipelines.registry.summary import summary
 
     params = load_params()
     decision = gate(Path(), settings().catalog / params.project, params)
@@ -49,6 +50,7 @@ def gate() -> None:
             "project": params.project,
             "verdict": decision.verdict,
             "reasons": list(decision.reasons),
+            "summary": summary(decision),
             "challenger": decision.challenger,
             "champion": decision.champion,
             "approval": params.gate.approval,

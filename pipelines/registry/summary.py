@@ -1,0 +1,55 @@
+"""A decision for the person who is asked to stand by it, as Markdown."""
+
+from __future__ import annotations
+
+from pipelines.registry.decision import Decision, Evidence
+
+_WORST = 5  # scenes that are named
+
+
+def summary(decision: Decision) -> str:
+    """Reasons first, then what they stand on: the comparison, classes and weakest scenes beside their floors."""
+    parts = ["\n\n".join(decision.reasons)]
+    if decision.evidence:
+        parts += [_comparison(decision, decision.evidence), _classes(decision, decision.evidence)]
+        parts.append(_scenes(decision, decision.evidence))
+    made_of = [f"commit `{decision.commit[:12]}`"] if decision.commit else []
+    made_of += [f"dataset `{decision.dataset[:12]}`"] if decision.dataset else []
+    if made_of:
+        parts.append(f"Made from {' and '.join(made_of)}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _comparison(decision: Decision, evidence: Evidence) -> str:
+    against = f"champion, version {decision.champion}" if decision.champion else evidence.opponent or "nothing"
+    rows = [("mean IoU on all test ground", _number(evidence.miou))]
+    if evidence.opponent:
+        rows.append((f"mean IoU of the {against}", _number(evidence.opponent_miou)))
+    if gain := evidence.gain:
+        certain = f"{decision.thresholds.confidence:.0%}"
+        ends = "" if gain.low is None or gain.high is None else f" ({gain.low:+.3f} to {gain.high:+.3f} at {certain})"
+        rows.append(("gain, paired by block", f"{gain.value:+.3f}{ends}" if gain.value is not None else "unknown"))
+    rows.append(("test blocks", str(evidence.blocks)))
+    if evidence.slowdown is not None:
+        rows.append(("time over the champion's", f"{evidence.slowdown:.2f}"))
+    return _table((f"Version {decision.challenger}", ""), rows)
+
+
+def _classes(decision: Decision, evidence: Evidence) -> str:
+    rows = [(name, _number(iou)) for name, iou in evidence.classes.items()]
+    return _table(("class", f"IoU (floor {decision.thresholds.class_floor:g})"), rows) if rows else ""
+
+
+def _scenes(decision: Decision, evidence: Evidence) -> str:
+    weakest = sorted(evidence.scenes.items(), key=lambda one: one[1])[:_WORST]
+    rows = [(name, _number(miou)) for name, miou in weakest]
+    return _table(("weakest scenes", f"mean IoU (floor {decision.thresholds.scene_floor:g})"), rows) if rows else ""
+
+
+def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    lines = [head, ("---", "---:"), *rows]
+    return "\n".join(f"| {one.replace('|', '/')} | {other} |" for one, other in lines)
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
