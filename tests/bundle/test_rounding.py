@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipelines.bundle.build import build
 from pipelines.bundle.contract import ONNX, read_contract, write_contract
 from pipelines.bundle.export import export
 from pipelines.bundle.rounding import rounding
@@ -18,7 +19,7 @@ from pipelines.dataset.statistics import Statistics
 from pipelines.files import read_json
 from pipelines.inference.runtime import Runtime
 from pipelines.training.checkpoint import Normalized
-from tests.bundle.trained import bundle_folder
+from tests.bundle.trained import BANDS, bundle_folder, write_workspace
 from tests.training.workspaces import make_workspace
 
 pytestmark = [
@@ -45,7 +46,7 @@ class Difference(nn.Module):
 
 @pytest.fixture(scope="module")
 def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_workspace(tmp_path_factory.mktemp("rounding")) / "data"
+    return make_workspace(tmp_path_factory.mktemp("rounding"), bands=len(BANDS)) / "data"
 
 
 def measured(data: Path, common: float, folder: Path):
@@ -75,3 +76,17 @@ def test_bfloat16_is_used_where_the_bundle_allows_it_and_gives_nearly_the_same(t
     pixels = np.random.default_rng(0).uniform(0, 0.5, (2, 3, 64, 64)).astype(np.float32)
     apart = np.abs(full(pixels) - short(pixels))
     assert 1e-5 < apart.max() < 0.2 and apart.mean() < 0.01
+
+
+def test_packaging_measures_it_decides_by_the_tolerance_and_tells_in_the_card(chips: Path, tmp_path: Path) -> None:
+    params = write_workspace(tmp_path)
+    shutil.copytree(chips / "chips", tmp_path / "data" / "chips")
+    allowed = []
+    for most in (0.1, 1e-9):
+        asked = params.model_copy(update={"predict": params.predict.model_copy(update={"max_change": most})})
+        contract = build(tmp_path, asked, tmp_path / f"bundle-{most}")
+        assert contract.rounding is not None and contract.bf16 == contract.rounding.within(most)
+        allowed.append(contract.bf16)
+        card = (tmp_path / f"bundle-{most}" / "card.md").read_text()
+        assert ("compute in it." if contract.bf16 else "do not compute in it.") in card
+    assert allowed == [True, False]
