@@ -11,7 +11,7 @@ from plugins import listener
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
     """The Swath page as an ASGI application, imported at its first request: tasks load plugins too."""
-    from plugins.page import app
+    from plugins.pages.app import app
 
     await app(scope, receive, send)
 

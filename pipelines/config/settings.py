@@ -22,6 +22,8 @@ class Settings(BaseModel):
     dvc_remote: str  # SWATH_DVC_REMOTE: where data versions are pushed; default: HOME/dvc/remote
     dvc_cache: Path  # SWATH_DVC_CACHE: shared by the workspaces of one machine; default: HOME/dvc/cache
     mlflow_uri: str  # MLFLOW_TRACKING_URI; default: an SQLite file below HOME
+    mlflow_page: str | None  # SWATH_MLFLOW_PAGE: where people reach MLflow, if not by the same address; default: none
+    basemap: str | None  # SWATH_BASEMAP: tiles under the map, such as https://.../{z}/{x}/{y}.png; default: none
 
 
 def settings() -> Settings:
@@ -38,4 +40,6 @@ def settings() -> Settings:
         dvc_remote=os.environ.get("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),
         dvc_cache=Path(os.environ.get("SWATH_DVC_CACHE") or home / "dvc" / "cache"),
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        mlflow_page=os.environ.get("SWATH_MLFLOW_PAGE") or None,
+        basemap=os.environ.get("SWATH_BASEMAP") or None,
     )

@@ -1,0 +1,127 @@
+"""Which scenes a project has, when and where, and which model versions have mapped them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pipelines.atlas.places import project_in
+from pipelines.config import settings
+from pipelines.errors import BadData
+from pipelines.files import read_json
+from pipelines.scenes.catalog import read_scenes
+from pipelines.scenes.scene import Scene
+
+Bounds = tuple[float, float, float, float]  # degrees: west, south, east, north; west > east over the antimeridian
+
+_VERSION = re.compile(r"v([1-9]\d*)")
+
+
+class Entry(BaseModel):
+    """A class of a map: its value in the pixels, its name and its colour, ``#rrggbb``."""
+
+    model_config = ConfigDict(frozen=True)
+
+    value: int
+    name: str
+    color: str
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """The scenes of a project, the newest first, and the maps of each model version, by scene id."""
+
+    project: str
+    catalog: Path
+    predictions: Path
+    scenes: tuple[Scene, ...]
+    maps: Mapping[int, frozenset[str]]
+    legends: Mapping[int, tuple[Entry, ...]]
+    digest: str  # changes when a scene or a map does
+
+    def scene(self, id: str) -> Scene:
+        """Raises ``BadData`` if there is no scene ``id``."""
+        found = next((scene for scene in self.scenes if scene.id == id), None)
+        if found is None:
+            raise BadData(f"{self.project} has no scene {id[:200]!r}.")
+        return found
+
+    def covering(
+        self, bounds: Bounds, *, until: date | None = None, scene: str | None = None, version: int | None = None
+    ) -> list[Scene]:
+        """Scenes that touch ``bounds``, the newest first: up to a day, one of them alone, mapped by a version."""
+        mapped = None if version is None else self.maps.get(version, frozenset())
+        return [
+            each
+            for each in self.scenes
+            if (until is None or each.datetime.date() <= until)
+            and (scene is None or each.id == scene)
+            and (mapped is None or each.id in mapped)
+            and touch(each.bbox, bounds)
+        ]
+
+    def map_file(self, version: int, scene: str, name: str) -> Path:
+        """``name`` of the map of ``scene`` by ``version``. Raises ``BadData`` if that version has not mapped it."""
+        if scene not in self.maps.get(version, frozenset()):
+            raise BadData(f"Version {version} has no map of scene {scene[:200]!r}.")
+        return self.predictions / f"v{version}" / scene / name
+
+
+def open_atlas(project: str) -> Atlas:
+    """The atlas of ``project`` as it is now; read again only where something changed."""
+    here = settings()
+    return _atlas(project, *_state(project_in(here.catalog, project), project_in(here.predictions, project)))
+
+
+def touch(one: Bounds, other: Bounds) -> bool:
+    """Whether two boxes share ground, either of which may span the antimeridian."""
+    if one[1] > other[3] or other[1] > one[3]:
+        return False
+    return any(a <= d and c <= b for a, b in spans(one) for c, d in spans(other))
+
+
+def spans(bounds: Bounds) -> list[tuple[float, float]]:
+    """West and east of a box, or of its two halves where it spans the antimeridian."""
+    west, _, east, _ = bounds
+    return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+
+
+@lru_cache(maxsize=16)
+def _atlas(project: str, catalog: Path, predictions: Path, index: int, versions: tuple[tuple[int, int], ...]) -> Atlas:
+    scenes = sorted(read_scenes(catalog), key=lambda scene: (scene.datetime, scene.id), reverse=True)
+    known = {scene.id for scene in scenes}
+    maps, legends = {}, {}
+    for number, _ in versions:
+        found = {item.parent.name for item in (predictions / f"v{number}").glob("*/item.json")} & known
+        if found:
+            maps[number] = frozenset(found)
+            legends[number] = _legend(predictions / f"v{number}" / min(found) / "item.json")
+    text = f"{[scene.image_sha256 for scene in scenes]} {index} {versions}"
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return Atlas(project, catalog, predictions, tuple(scenes), maps, legends, digest)
+
+
+def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, int, tuple[tuple[int, int], ...]]:
+    index = catalog / "catalog.json"
+    numbers = [
+        (int(found[1]), path.stat().st_mtime_ns)  # of a folder: changes when a map comes, goes or is made again
+        for path in (predictions.iterdir() if predictions.is_dir() else ())
+        if (found := _VERSION.fullmatch(path.name)) and path.is_dir()
+    ]
+    return catalog, predictions, index.stat().st_mtime_ns if index.exists() else 0, tuple(sorted(numbers))
+
+
+def _legend(item: Path) -> tuple[Entry, ...]:
+    classes = read_json(item)["assets"]["classes"]["classification:classes"]
+    return tuple(
+        Entry(value=one["value"], name=one["name"], color=f"#{one['color_hint'].lower()}")
+        for one in classes
+        if not one.get("nodata")
+    )

@@ -1,0 +1,29 @@
+"""Names that come with a request, turned into paths that lie where they should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.config import settings
+from pipelines.errors import BadData
+from pipelines.scenes.candidate import safe_id
+
+
+def projects() -> list[str]:
+    """Names of all projects that have scenes, maps or reports here."""
+    here = settings()
+    found = (p for root in (here.catalog, here.predictions, here.reports) if root.is_dir() for p in root.iterdir())
+    return sorted({path.name for path in found if path.is_dir() and not path.name.startswith(".")})
+
+
+def project_in(root: Path, project: str) -> Path:
+    """The folder of ``project`` below ``root``. Raises ``BadData`` if the name cannot be one."""
+    return below(root, safe_id(project))
+
+
+def below(root: Path, path: str) -> Path:
+    """``path`` below ``root``, links followed. Raises ``BadData`` if it leads out of it."""
+    top = root.resolve()
+    if "\0" in path or not (target := (top / path).resolve()).is_relative_to(top):
+        raise BadData(f"{path[:200]!r} lies outside of what can be shown here.")
+    return target

@@ -1,0 +1,109 @@
+"""Tiles of known ground: each pixel has the colour that its class, its confidence or its bands ask for."""
+
+from __future__ import annotations
+
+import io
+import time
+from datetime import date
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipelines.atlas.composites import combinations, picture, stretch_of
+from pipelines.atlas.layers import Atlas, touch
+from pipelines.atlas.tiles import CLOUD, Kind, tile
+from pipelines.errors import BadData
+from tests.atlas.ground import SIDE, X, Y, Z
+
+CLEAR = (0, 0, 0, 0)
+
+
+def drawn(atlas: Atlas, kind: Kind, x: int = X, y: int = Y, z: int = Z, **asked: object) -> NDArray[np.uint8]:
+    """The tile as ``(rows, columns, 4)``."""
+    image = Image.open(io.BytesIO(tile(atlas, kind, x, y, z, **asked)))  # type: ignore[arg-type]
+    assert image.size == (SIDE, SIDE)
+    return np.asarray(image.convert("RGBA"))
+
+
+def test_classes_have_their_colours_and_no_data_shows_the_map_below(atlas: Atlas) -> None:
+    shown = drawn(atlas, "classes", version=1)
+    assert [tuple(shown[128, column]) for column in (10, 63, 64, 191, 192, 250)] == [
+        (0, 0, 255, 255), (0, 0, 255, 255), (0, 255, 0, 255), (0, 255, 0, 255), (255, 0, 0, 255), (255, 0, 0, 255)
+    ]  # fmt: skip
+    assert (shown[..., 3] == 255).all()  # under the cloud of July lies the map of May
+    july = drawn(atlas, "classes", version=1, scene="late")
+    assert tuple(july[5, 100]) == CLEAR and tuple(july[250, 5]) == CLEAR
+    assert tuple(july[128, 100]) == (0, 255, 0, 255)
+
+
+def test_versions_differ_and_neighbouring_tiles_are_empty(atlas: Atlas) -> None:
+    assert tuple(drawn(atlas, "classes", version=2)[128, 128]) == (255, 0, 0, 255)
+    assert not drawn(atlas, "classes", x=X + 1, version=1)[:, 1:, 3].any()
+    assert not drawn(atlas, "classes", x=X - 2, version=1)[..., 3].any()
+
+
+def test_the_newest_scene_up_to_a_day_is_on_top(atlas: Atlas) -> None:
+    bands = ("B04", "B03", "B02")
+    stretch = stretch_of(atlas, bands)
+    may, july = (drawn(atlas, "image", bands=bands, until=day) for day in (date(2024, 5, 31), date(2024, 7, 1)))
+    for shown, value in ((may, 2000), (july, 2500)):
+        expected = np.clip((value * 1e-4 - stretch[0, 0]) / (stretch[0, 1] - stretch[0, 0]), 0, 1) * 255
+        assert abs(int(shown[128, 128, 0]) - expected) <= 1 and shown[128, 128, 3] == 255
+    assert tuple(july[250, 5]) == tuple(may[250, 5])  # July has no data there
+    assert not drawn(atlas, "image", bands=bands, until=date(2024, 4, 30))[..., 3].any()
+
+
+def test_confidence_and_clouds(atlas: Atlas) -> None:
+    sure, unsure = (tuple(drawn(atlas, "confidence", version=v)[128, 128]) for v in (1, 2))
+    assert sure != unsure and sure[3] == unsure[3] == 255
+    clouds = drawn(atlas, "mask", scene="late")
+    assert tuple(clouds[5, 128]) == CLOUD and tuple(clouds[128, 128]) == CLEAR
+
+
+def test_seen_from_far_off_a_scene_is_a_dot_and_is_drawn_at_once(atlas: Atlas) -> None:
+    drawn(atlas, "image", bands=("B04", "B03", "B02"))
+    started = time.monotonic()
+    world = drawn(atlas, "image", x=0, y=0, z=0, bands=("B04", "B03", "B02"))
+    assert time.monotonic() - started < 5
+    rows, columns = np.nonzero(world[..., 3])
+    assert len(rows) == 1 and (columns[0], rows[0]) == (X * SIDE // 2**Z, Y * SIDE // 2**Z)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"kind": "classes", "version": 3},
+        {"kind": "classes"},
+        {"kind": "image", "bands": ("B04", "B03")},
+        {"kind": "image", "bands": ("B04", "B03", "B99")},
+        {"kind": "mask", "z": 3},
+        {"kind": "mask", "z": 99, "x": 0, "y": 0},
+    ],
+)
+def test_what_does_not_exist_is_refused_in_words(atlas: Atlas, asked: dict[str, object]) -> None:
+    with pytest.raises(BadData):
+        drawn(atlas, **asked)  # type: ignore[arg-type]
+
+
+def test_a_picture_is_black_below_the_stretch_and_white_above(atlas: Atlas) -> None:
+    pixels = np.array([0, 1000, 2000, 60000], np.uint16).reshape(1, 1, 4).repeat(3, axis=0)
+    limits = np.array([[0.1, 0.2]] * 3, np.float32)
+    shown = picture(atlas.scenes[0], pixels, ("B02", "B03", "B04"), limits)
+    assert shown[0, 0].tolist() == [0, 0, 255, 255]
+
+
+def test_combinations_by_whatever_names_bands_go() -> None:
+    assert list(combinations(("B02", "B03", "B04", "B08", "B11", "B12"))) == [
+        "True colour", "Colour infrared", "Short-wave infrared", "Agriculture"
+    ]  # fmt: skip
+    assert combinations(("red", "green", "blue", "nir"))["Colour infrared"] == ("nir", "red", "green")
+    assert list(combinations(("VV", "VH")).values()) == [("VV", "VV", "VV")]
+    assert list(combinations(("x", "y", "z")).values()) == [("x", "y", "z")]
+
+
+def test_boxes_meet_over_the_antimeridian() -> None:
+    over = (179.0, -1.0, -179.0, 1.0)
+    assert touch(over, (-179.5, 0, -179.4, 0.5)) and touch((179.5, 0, 179.6, 0.5), over)
+    assert not touch(over, (0, 0, 1, 1)) and not touch(over, (179.5, 2, 179.6, 3))

@@ -1,0 +1,155 @@
+"""The Swath page as a browser gets it: behind the login, nothing outside of its folders, and the right answers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from airflow.api_fastapi.core_api.security import get_user
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from pipelines.files import write_json
+from plugins.pages.app import app
+from tests.atlas.ground import PROJECT, X, Y, Z, degrees, village
+
+_FILLED = {"project": PROJECT, "kind": "classes", "z": Z, "x": X, "y": Y, "path": "swath.css", "number": 1}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("home")
+    village(home)
+    reports = home / "reports" / PROJECT
+    write_json(reports / "drift" / "monitor_drift.r1" / "verdict.json", {"verdict": "none", "sentence": "No drift."})
+    (reports / "secret").symlink_to(home / "secret.txt")
+    (home / "secret.txt").write_text("xyzzy")
+    write_json(
+        home / "notices" / "n.json",
+        {"title": "d.t failed", "why": "<script>alert(1)</script>", "when": "2026-11-26T01:00:00+00:00"},
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CATALOG", "PREDICTIONS", "REPORTS", "BASEMAP"):
+            patch.delenv(f"SWATH_{name}", raising=False)
+        patch.setenv("SWATH_HOME", str(home))
+        patch.setenv("SWATH_GIT_REMOTE", str(home / "nothing"))
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+        yield home
+
+
+@pytest.fixture
+def client(home: Path) -> Iterator[TestClient]:
+    """Somebody who is logged in."""
+    app.dependency_overrides[get_user] = lambda: "ada"
+    airflow = FastAPI()
+    airflow.mount("/swath", app)
+    with TestClient(airflow, base_url="http://airflow/swath/") as client:
+        yield client
+    app.dependency_overrides.clear()
+
+
+def _routes() -> list[APIRoute]:
+    return [route for route in app.routes if isinstance(route, APIRoute)]
+
+
+def test_every_route_asks_for_the_login(home: Path) -> None:
+    assert len(_routes()) == len(app.routes), "a mounted application or file would not ask"
+    client = TestClient(app)
+    for route in _routes():
+        for method in route.methods:
+            answer = client.request(method, route.path.replace(":path", "").format(**_FILLED))
+            assert answer.status_code == 401, f"{method} {route.path} answers {answer.status_code}"
+
+
+def test_a_person_without_a_login_is_shown_where_to_get_one(home: Path) -> None:
+    answer = TestClient(app).get("/", headers={"Accept": "text/html"})
+    assert answer.status_code == 401 and "/auth/login" in answer.text and PROJECT not in answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "reports/../secret.txt",
+        "reports/%2e%2e/secret.txt",
+        "reports/..%2fsecret.txt",
+        "reports/%2e%2e%2fsecret.txt",
+        f"reports/{PROJECT}/secret",
+        "reports//etc/passwd",
+        "static/..%2fapp.py",
+        "static/%2e%2e/site.py",
+        "leaflet/..%2f__init__.py",
+        "p/..%2f/map",
+        "p/%2e%2e/layers.json",
+        "p/.hidden/layers.json",
+        f"p/{PROJECT}/pixel.json?lon=0&lat=0&scene=..%2f..",
+        f"p/{PROJECT}/tiles/classes.tif/1/0/0.png",
+        f"p/{PROJECT}/tiles/classes/1/0/0.png?version=9",
+        "p/..%2f..%2f/tiles/mask/0/0/0.png",
+    ],
+)  # fmt: skip
+def test_no_name_leads_out_of_the_folders(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert "xyzzy" not in answer.text and "root:" not in answer.text and "import" not in answer.text
+    assert answer.status_code == 404 or (answer.status_code == 200 and answer.json() == {})
+
+
+def test_reports_scripts_and_the_map_library_are_served(client: TestClient) -> None:
+    assert client.get(f"reports/{PROJECT}/drift/monitor_drift.r1/verdict.json").json()["verdict"] == "none"
+    assert client.get("static/map.js").headers["content-type"].startswith("text/javascript")
+    assert "Leaflet 1.9" in client.get("leaflet/leaflet.js").text[:200]
+
+
+def test_the_overview_counts_and_escapes(client: TestClient) -> None:
+    page = client.get("").text
+    assert "Scenes in the catalog" in page and "2 by version 1" in page and "No drift." in page
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ("", f"p/{PROJECT}/map"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text.replace("http://airflow", "") and "https://" not in answer.text
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+def test_the_map_is_told_what_there_is(client: TestClient) -> None:
+    about = client.get(f"p/{PROJECT}/layers.json").json()
+    assert [scene["id"] for scene in about["scenes"]] == ["late", "early"]
+    assert [version["number"] for version in about["versions"]] == [2, 1]
+    assert about["versions"][0]["legend"][0] == {"value": 0, "name": "water", "color": "#0000ff"}
+    assert about["combinations"]["True colour"] == ["B04", "B03", "B02"]
+
+
+def test_a_tile_has_the_colours_of_the_classes(client: TestClient) -> None:
+    answer = client.get(f"p/{PROJECT}/tiles/classes/{Z}/{X}/{Y}.png?version=1&until=2024-07-01")
+    assert answer.headers["content-type"] == "image/png" and "private" in answer.headers["cache-control"]
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
+    assert [tuple(picture[128, column]) for column in (10, 128, 250)] == [
+        (0, 0, 255, 255),
+        (0, 255, 0, 255),
+        (255, 0, 0, 255),
+    ]
+
+
+def test_a_pixel_is_told(client: TestClient) -> None:
+    longitude, latitude = degrees(128, 100)
+    found = client.get(f"p/{PROJECT}/pixel.json", params={"lon": longitude, "lat": latitude}).json()
+    assert found["scene"] == "late"
+    assert {said["version"]: said["name"] for said in found["maps"]} == {1: "wood", 2: "house"}
+    assert client.get(f"p/{PROJECT}/pixel.json?lon=1&lat=1").json() == {}
+    assert client.get(f"p/{PROJECT}/pixel.json?lon=1000&lat=1").status_code == 422
+
+
+def test_the_newest_queue_is_shown(client: TestClient, home: Path) -> None:
+    assert client.get(f"p/{PROJECT}/queue.geojson").json()["features"] == []
+    place = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]}, "properties": {"scene": "late"}}
+    file = home / "reports" / PROJECT / "drift" / "monitor_drift.r1" / "places.geojson"
+    write_json(file, {"type": "FeatureCollection", "features": [place]})
+    assert client.get(f"p/{PROJECT}/queue.geojson").json()["features"] == [place]
+    file.unlink()
