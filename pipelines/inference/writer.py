@@ -135,6 +135,7 @@ def _to_cog(source: Path, target: Path, overviews: str, **options: Any) -> None:
         driver="COG",
         BLOCKSIZE=512,
         COMPRESS="DEFLATE",
+        NUM_THREADS="ALL_CPUS",  # the bytes are those of one
         OVERVIEW_RESAMPLING=overviews,
         BIGTIFF="IF_SAFER",
         **options,
