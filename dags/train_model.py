@@ -10,7 +10,8 @@ from airflow.sdk import DAG
 from plugins import assets
 from plugins.approval import GateApproval
 from plugins.commands import DvcStageOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, deadline, revision_of, revision_param
+from plugins.notices import late_hours
 
 _BUNDLED = [
     "data/train",
@@ -26,6 +27,8 @@ _BUNDLED = [
 ]
 
 _ANSWER = "{% set said = ti.xcom_pull(task_ids='approve') %}{{ '--' + said.option + '=' + said.by if said else '' }}"
+# the gate runs the code of its own commit, and an older one gives its reasons alone
+_EVIDENCE = "{% set said = ti.xcom_pull(task_ids='gate') %}{{ said.get('summary') or said['reasons'] | join('\n\n') }}"
 
 with DAG(
     dag_id="train_model",
@@ -39,7 +42,7 @@ The challenger and the champion are scored on the same test blocks. The challeng
 block-bootstrap interval says that it is better and no class and no scene falls below its floor; the reasons are
 written on the model version either way. With `gate.approval: true` a person has the last word, and silence rejects.
 """,
-    **DAG_ARGS,
+    **DAG_ARGS | {"deadline": deadline(3 * late_hours())},
 ) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"], released=True)
     at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
@@ -65,7 +68,7 @@ written on the model version either way. With `gate.approval: true` a person has
         task_id="approve",
         gate="gate",
         subject="Promote the challenger of {{ ti.xcom_pull(task_ids='gate')['project'] }}?",
-        body="{{ ti.xcom_pull(task_ids='gate')['summary'] }}",
+        body=_EVIDENCE,
     )
     promote = SwathOperator(
         task_id="promote",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tell Airflow of a push at once, instead of waiting for the watcher to look. Python's standard library is enough.
 
-In CI (GitHub Actions, GitLab, Jenkins), after `dvc push`:
+In CI (GitHub Actions, GitLab, Jenkins), in a job of the watched branch alone, after `dvc push`:
 
     AIRFLOW_URL=https://airflow.example.org AIRFLOW_USER=ci AIRFLOW_PASSWORD=... python3 push_hook.py "$COMMIT"
 

@@ -21,27 +21,31 @@ DEFAULT_ARGS: dict[str, Any] = {
     "on_failure_callback": tell_failure,
 }
 
+
+def deadline(hours: float) -> DeadlineAlert:
+    """A run that has not ended so many hours after it was queued is told of."""
+    return DeadlineAlert(
+        reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(hours=hours), callback=AsyncCallback(tell_late)
+    )
+
+
 # A DAG run holds for its project; two at once would race for the same catalog, branch and alias.
 DAG_ARGS: dict[str, Any] = {
     "catchup": False,
     "max_active_runs": 1,
     "default_args": DEFAULT_ARGS,
     "render_template_as_native_obj": False,
-    "deadline": DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=timedelta(hours=late_hours()),
-        callback=AsyncCallback(tell_late),
-    ),
+    "deadline": deadline(late_hours()),
 }
 
 
 def cron(expression: str) -> CronTriggerTimetable:
-    """The schedule ``expression`` in UTC, which a DAG that is switched on waits for.
+    """The schedule ``expression`` in UTC, which a DAG that is switched on waits for, unless its time was just now.
 
     Airflow's own default runs it at once when its last time is less than a tenth of the interval ago: the first
     `make run` of an installation would ingest twice in the two hours after midnight.
     """
-    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=timedelta(0))
+    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=timedelta(minutes=2))
 
 
 def revision_param() -> Param:

@@ -17,6 +17,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -52,14 +53,25 @@ class Notice(BaseModel):
 
 
 def tell(notice: Notice, context: Any = None) -> None:
-    """Tell people. A notifier that fails is written to the log, and the others are asked all the same."""
+    """Tell people. A notifier that fails is written to the log, and the others are told all the same."""
     log.log(logging.ERROR if notice.kind == "failure" else logging.WARNING, "%s: %s", notice.title, notice.why)
-    write_json(settings().home / "notices" / f"{notice.key}.json", notice.model_dump())
-    for notifier in _notifiers(notice):
-        try:
-            notifier({**(context or {}), "notice": notice})
-        except Exception:  # whatever a notifier does must not change how the run ends
-            log.exception("%s could not send a notice", type(notifier).__name__)
+    with _unharmed("The page"):
+        write_json(settings().home / "notices" / f"{notice.key}.json", notice.model_dump())
+    with _unharmed(NOTIFIERS):
+        for wanted in json.loads(os.environ.get(NOTIFIERS) or "[]"):
+            if notice.kind in wanted.get("kinds", [notice.kind]):
+                with _unharmed(f"The notifier {wanted.get('notifier')}"):
+                    arguments = {name: value for name, value in wanted.items() if name not in ("notifier", "kinds")}
+                    import_string(wanted["notifier"])(**arguments)({**(context or {}), "notice": notice})
+
+
+@contextmanager
+def _unharmed(who: str) -> Iterator[None]:
+    """Whatever goes wrong in telling must not change how a run ends."""
+    try:
+        yield
+    except Exception:
+        log.exception("%s was not told; see plugins/notices.py for the form of %s", who, NOTIFIERS)
 
 
 def tell_failure(context: Any) -> None:
@@ -80,7 +92,7 @@ async def tell_late(context: Any = None, **_: Any) -> None:
     """Callback of the deadline of every run, in the triggerer."""
     run = (context or {}).get("dag_run") or {}
     dag, id = str(run.get("dag_id", "?")), str(run.get("run_id") or run.get("dag_run_id") or "?")
-    why = f"The run {id} has not ended in the {late_hours():g} hours that a run may take."
+    why = f"The run {id} has not ended in the time that a run may take."
     notice = Notice(kind="late", title=f"{dag} is late", why=why, dag=dag, run=id, when=_now())
     await asyncio.to_thread(tell, notice)
 
@@ -94,8 +106,13 @@ class ApprovalNotifier(BaseNotifier):
 
 
 def late_hours() -> float:
-    """Hours after which a run counts as late."""
-    return float(os.environ.get("SWATH_LATE_HOURS") or 24)
+    """Hours after which a run counts as late; a training has three times as many."""
+    told = os.environ.get("SWATH_LATE_HOURS") or "24"
+    try:
+        return float(told)
+    except ValueError:  # no reason for all DAGs to vanish
+        log.error("SWATH_LATE_HOURS is %r, which is no number of hours; 24 are taken.", told)
+        return 24.0
 
 
 def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:
@@ -104,16 +121,3 @@ def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _notifiers(notice: Notice) -> Iterator[BaseNotifier]:
-    text = os.environ.get(NOTIFIERS) or "[]"
-    try:
-        for wanted in json.loads(text):
-            arguments = {name: value for name, value in wanted.items() if name not in ("notifier", "kinds")}
-            if notice.kind in wanted.get("kinds", [notice.kind]):
-                yield import_string(wanted["notifier"])(**arguments)
-    except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
-        log.error(
-            "%s names no notifiers of Airflow (%s); see plugins/notices.py for how it is written.", NOTIFIERS, error
-        )

@@ -17,6 +17,7 @@ from pipelines.training.losses import IGNORE
 
 _BATCH = 16
 _CHIPS = 256  # an even sample; more change the shares in the third digit
+_LEAST = 1000  # pixels; the IoU of a class with fewer hangs on single ones
 
 
 def rounding(graph: Path, store: ChipStore, means: NDArray[np.float32]) -> Rounding | None:
@@ -31,6 +32,7 @@ def rounding(graph: Path, store: ChipStore, means: NDArray[np.float32]) -> Round
     full, short = (open_graph(graph, cores(), precision) for precision in ("f32", "bf16"))
     scores = [MulticlassJaccardIndex(len(store.classes), average="none", ignore_index=IGNORE) for _ in range(2)]
     changed = pixels = 0
+    seen = np.zeros(len(store.classes), np.int64)
     for start in range(0, len(rows), _BATCH):
         part = rows[start : start + _BATCH]
         images, labels, masks = store.gather(part)
@@ -38,10 +40,11 @@ def rounding(graph: Path, store: ChipStore, means: NDArray[np.float32]) -> Round
         known = labels != IGNORE
         classes = [graph(filled).argmax(axis=1) for graph in (full, short)]
         pixels += int(known.sum())
+        seen += np.bincount(labels[known], minlength=len(seen))
         changed += int((classes[0] != classes[1])[known].sum())
         for score, found in zip(scores, classes, strict=True):
             score.update(torch.from_numpy(found), torch.from_numpy(labels))
     if not pixels:
         return None
-    before, after = (score.compute().numpy() for score in scores)
-    return Rounding(pixels=pixels, changed=changed / pixels, lost=float(max((before - after).max(), 0.0)))
+    before, after = (score.compute().numpy()[seen >= _LEAST] for score in scores)
+    return Rounding(pixels=pixels, changed=changed / pixels, lost=float(max(0.0, *(before - after))))

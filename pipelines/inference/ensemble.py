@@ -28,7 +28,7 @@ class Ensemble:
             _require_same(first, other)
         self._members = [Runtime(bundle) for bundle in bundles]
         self.calls = self._members[0].calls
-        self.engine = self._members[0].engine
+        self.engine = "+".join(member.engine for member in self._members)
         self.digest = "+".join(member.digest for member in self._members)
         self.channels = self._members[0].channels + 1
         self.resident_bytes = self._members[-1].resident_bytes

@@ -34,6 +34,7 @@ class Share:
     kernel: int  # bytes for the rolling buffers and batches of ``stitched``
     cache: int  # bytes for decoded blocks of GDAL
     batch: int  # windows that go through the network at once
+    calls: int  # threads that do so at the same time
 
 
 def parse_size(text: str) -> int:
@@ -59,22 +60,24 @@ def share(
     """Divide ``budget`` bytes between the program, GDAL's cache, the network and the kernel.
 
     ``block_row`` is the size of one row of the raster's blocks, decoded; with three in the cache none is decoded twice.
-    The batch shrinks to what fits. Raises ``BadData`` naming the need if not even one window at a time does.
+    What fits decides how many threads work, and then how many windows each takes at a time. Raises ``BadData`` naming
+    the need if not even one window in one thread does.
     """
     here = worker.resident_bytes
     cache = max(_LEAST_CACHE, min(3 * block_row, budget // 4))
     left = budget - here - cache
-    working = worker.calls * worker.working_bytes(down.window * across.window)
+    working = worker.working_bytes(down.window * across.window)
 
-    def need(count: int) -> int:
-        kernel = memory_need(bands, width, classes=classes, down=down, across=across, batch=count, calls=worker.calls)
-        return kernel + count * working
+    def need(calls: int, count: int) -> int:
+        kernel = memory_need(bands, width, classes=classes, down=down, across=across, batch=count, calls=calls)
+        return kernel + calls * count * working
 
-    if need(1) > left:
+    if need(1, 1) > left:
         raise BadData(
-            f"Predicting an image {width} pixels wide needs {(need(1) + here + cache) / 1e6:.0f} MB, of which "
+            f"Predicting an image {width} pixels wide needs {(need(1, 1) + here + cache) / 1e6:.0f} MB, of which "
             f"{here / 1e6:.0f} MB are the program itself, but max_memory is {budget / 1e6:.0f} MB; raise it, or choose "
             f"a smaller window."
         )
-    fitting = next(count for count in range(batch, 0, -1) if need(count) <= left)
-    return Share(kernel=left - fitting * working, cache=cache, batch=fitting)
+    calls = next(calls for calls in range(worker.calls, 0, -1) if need(calls, 1) <= left)
+    fitting = next(count for count in range(batch, 0, -1) if need(calls, count) <= left)
+    return Share(kernel=left - calls * fitting * working, cache=cache, batch=fitting, calls=calls)

@@ -114,7 +114,7 @@ def predict(
         with rasterio.Env(GDAL_CACHEMAX=allowance.cache):
             objects = None
             if contract.task == "detection":
-                objects = _objects(source, contract, runtime, (down, across), allowance.batch, work, raster.id)
+                objects = _objects(source, contract, runtime, (down, across), allowance, work, raster.id)
             for band in _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects):
                 _put(writer, recorder, work, band, len(contract.classes))
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
@@ -150,7 +150,7 @@ def _bands(
     down, across = grid
     if objects is not None:
         return burned(source, objects, threshold=contract.threshold, down=down, **common)
-    common |= {"batch": allowance.batch, "max_memory": allowance.kernel, "calls": runtime.calls}
+    common |= {"batch": allowance.batch, "max_memory": allowance.kernel, "calls": allowance.calls}
     return stitched(source, runtime, down=down, across=across, **common)
 
 
@@ -159,7 +159,7 @@ def _objects(
     contract: Contract,
     runtime: Runtime | Ensemble,
     grid: tuple[Axis, Axis],
-    batch: int,
+    allowance: Share,
     work: Path,
     id: str,
 ) -> Objects:
@@ -169,8 +169,8 @@ def _objects(
         fill=contract.means,
         down=grid[0],
         across=grid[1],
-        batch=batch,
-        calls=runtime.calls,
+        batch=allowance.batch,
+        calls=allowance.calls,
         kept=work,
         tell=lambda row: report(row, source.height, f"rows of {id} searched"),
     )

@@ -128,6 +128,8 @@ _Waiting = tuple[_Seen | _Finished, Future[NDArray[np.float32]] | None]
 def _steps(
     source: Source, fill: NDArray[np.float32], down: Axis, across: Axis, batch: int, start: int
 ) -> Iterator[_Seen | _Finished]:
+    if start >= down.length:
+        return
     strip = Strip(source, fill, down.window)
     first = next(i for i, top in enumerate(down.starts) if top + down.window > start)
     done = start

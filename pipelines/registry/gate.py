@@ -162,7 +162,7 @@ class _Trial:
         if contract.task == "detection":
             self.count_objects(bundle, tally)
             return tally
-        runtime = Runtime(bundle)
+        runtime = Runtime(bundle, precision="f32")
         windows = contract.window, contract.overlap
         stitch = Stitcher(runtime, len(self.names), contract.means, *windows, contract.task, runtime.calls)
         tested = set(self.plan.loc[self.plan["split"] == "test", "scene_id"])
@@ -178,7 +178,7 @@ class _Trial:
 
     def count_objects(self, bundle: Bundle, tally: Tally) -> None:
         contract = bundle.contract
-        runtime = Runtime(bundle)
+        runtime = Runtime(bundle, precision="f32")
         windows = contract.window, contract.overlap
         finder = Finder(runtime, contract.band_names, contract.means, *windows, runtime.calls)
         truths = truths_of(self.manifest, self.plan, "test", self.catalog, finder.bands, self.data, self.params.labels)
@@ -212,12 +212,15 @@ def seen_blocks(champion: Path, current: Path) -> set[str]:
 
 
 def slowdown(challenger: Bundle, champion: Bundle) -> float:
-    """Time of the challenger over that of the champion on the same windows, the fastest of a few rounds each."""
+    """Time of the challenger over that of the champion on the same windows, the fastest of a few rounds each.
+
+    Both in full precision, as they are scored: what bfloat16 saves is no merit of one network over the other.
+    """
     window = min(challenger.contract.window, champion.contract.window)
     noise = np.random.default_rng(0).normal(size=(_TIMED, len(champion.contract.bands), window, window))
     statistics = champion.contract.statistics
     pixels = (noise * statistics.stds[:, None, None] + statistics.means[:, None, None]).astype(np.float32)
-    runtimes = Runtime(challenger), Runtime(champion)
+    runtimes = Runtime(challenger, precision="f32"), Runtime(champion, precision="f32")
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(_ROUNDS):
         for runtime, taken in zip(runtimes, times, strict=True):

@@ -201,7 +201,7 @@ def _inputs(params: Params, data: Path) -> str:
             raise BadData(f"{data / name} is missing; run `dvc repro` before the model is packaged.")
     content = {
         "files": {name: sha256(data / name) for name in _FILES},
-        "predict": [params.predict.window, params.predict.overlap, params.predict.views, params.predict.batch],
+        "predict": params.predict.model_dump(include={"window", "overlap", "views", "batch", "max_change"}),
         "radiometry": params.scenes.radiometry.model_dump(mode="json"),
         "project": params.project,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipelines.workspace.source import resolve
 from pipelines.workspace.stage import add_lock, definition, key
 from pipelines.workspace.workspace import close_workspace, open_workspace
 
-_RUN = "plan"  # name of the workspaces, which go again
+_RUN = "plan"  # name of the workspaces, which go again; each process has its own
 
 
 class Forecast(BaseModel):
@@ -43,7 +44,7 @@ class Forecast(BaseModel):
 def forecast(revision: str | None) -> Forecast:
     """Of a branch, tag or commit; of the watched branch if ``None``. Raises ``BadData`` where there is none such."""
     commit = resolve(revision)
-    name = f"{_RUN}.{commit[:12]}"
+    name = f"{_RUN}.{os.getpid()}.new"
     try:
         return _compared(open_workspace(name, commit), commit)
     finally:
@@ -78,7 +79,7 @@ def _compared(workspace: Path, commit: str) -> Forecast:
 
 def _changed(workspace: Path, stages: list[str], tip: str) -> set[str]:
     """Stages whose command, parameters, code or tracked inputs are others than in the version ``tip``."""
-    name = f"{_RUN}.{tip[:12]}"
+    name = f"{_RUN}.{os.getpid()}.old"
     try:
         former = open_workspace(name, tip)
         known = set(yaml.safe_load((former / "dvc.yaml").read_text(encoding="utf-8"))["stages"])

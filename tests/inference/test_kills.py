@@ -128,3 +128,14 @@ def test_two_processes_do_not_write_one_target(tmp_path, bundle, runtime):
     _, raster, _ = scene_raster(tmp_path, bundle)
     with module.alone_at(tmp_path / "out"), pytest.raises(SwathError, match="Another process"):
         predict(raster, bundle, runtime, tmp_path / "out", TILING)
+
+
+def test_a_map_without_overlap_that_was_all_but_finished_is_finished(tmp_path, bundle, runtime, monkeypatch):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    apart = Tiling(64, 0, 4, TILING.max_memory)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):  # dies when all rows are there
+        patched.setattr(MapWriter, "finish", lambda *a: 1 // 0)
+        predict(raster, bundle, runtime, tmp_path / "out", apart)
+    predict(raster, bundle, runtime, tmp_path / "out", apart)
+    predict(raster, bundle, runtime, tmp_path / "whole", apart)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from pipelines.cli.main import commands
 from pipelines.errors import BadData
-from pipelines.inference.memory import parse_size
+from pipelines.inference.memory import parse_size, share
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_scene
+from pipelines.inference.windows import Axis
 from tests.builders import write_scene
 from tests.bundle.trained import BANDS, CLASSES, ROOT, TEMPERATURE
 from tests.inference.maps import TILING, dn, scene_raster
@@ -178,6 +179,23 @@ def test_a_scene_without_data_gives_an_empty_map(tmp_path, bundle, runtime):
     assert sum(mapped.class_pixels.values()) == 0
     with rasterio.open(tmp_path / "out" / "classes.tif") as made:
         assert (made.read(1) == 255).all()
+
+
+@pytest.mark.parametrize("processors", [1, 4, 64])
+def test_as_many_processors_work_as_the_memory_is_enough_for(processors):
+    class Worker:
+        calls, resident_bytes = processors, 400 * 10**6
+
+        def working_bytes(self, pixels):
+            return 1200 * pixels
+
+    axes = {"down": Axis(10_980, 256, 64), "across": Axis(10_980, 256, 64)}
+    image = {"bands": 6, "width": 10_980, "classes": 6, "block_row": 70 * 10**6}
+    given = share(2 * 10**9, Worker(), **image, **axes, batch=8)
+    assert given.calls == min(processors, 8) or 4 < given.calls < 64
+    assert given.batch == 8 if processors == 1 else given.batch >= 1
+    busy = given.calls * given.batch * Worker().working_bytes(256 * 256)
+    assert given.kernel + given.cache + busy + Worker.resident_bytes <= 2 * 10**9
 
 
 def test_too_little_memory_is_refused_with_the_need(tmp_path, bundle, runtime):

@@ -86,6 +86,22 @@ def test_the_same_failure_told_again_is_kept_once_with_its_newest_reason(chat: C
     assert [one["why"] for one in kept(tmp_path)] == ["second"]
 
 
+def test_a_notifier_that_cannot_be_made_silences_no_other(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = json.loads(sent_to_chat())
+    monkeypatch.setenv(notices.NOTIFIERS, json.dumps([{"notifier": HTTP, "wrong": 1}, *good]))
+    notices.tell_failure(failed())
+    assert len(chat.heard) == 1
+
+
+def test_a_page_that_cannot_be_written_keeps_no_notifier_from_telling(
+    chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notices").write_text("a file where the folder should be")
+    monkeypatch.setenv(notices.NOTIFIERS, sent_to_chat())
+    notices.tell_failure(failed())
+    assert len(chat.heard) == 1
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -101,7 +117,7 @@ def test_notifiers_that_fail_lose_no_notice_and_raise_nothing(
     monkeypatch.setenv(notices.NOTIFIERS, broken)
     notices.tell_failure(failed())
     assert len(kept(tmp_path)) == 1
-    assert any("notif" in record.message.lower() for record in caplog.records)
+    assert any(record.message.endswith("the form of SWATH_NOTIFIERS") for record in caplog.records)
 
 
 def test_a_pending_approval_and_a_drift_are_told(chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

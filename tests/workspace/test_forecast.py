@@ -80,6 +80,11 @@ def test_labels_that_are_not_in_the_remote_yet_are_named(built: Repository) -> N
     assert told.missing == ("labels/fields.csv",)
 
 
+def test_the_newest_version_itself_can_be_asked_about(built: Repository) -> None:
+    told = forecast("swath/demo")
+    assert told.runs == () and told.trains == "no"
+
+
 def test_nothing_is_left_behind(built: Repository) -> None:
     from pipelines.config import settings
 
