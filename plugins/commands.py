@@ -20,6 +20,7 @@ from pipelines.cli.result import RESULT_FILE
 from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT
 from pipelines.files import read_json
+from pipelines.lineage.run import RUN
 from pipelines.progress import PROGRESS_FILE
 from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
@@ -118,7 +119,9 @@ class SwathOperator(BaseOperator):
             last = ""
             with subprocess.Popen(
                 [os.environ.get("SWATH_PYTHON") or sys.executable, "-m", "pipelines", *arguments],
-                env=os.environ | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()},
+                env=os.environ
+                | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()}
+                | {RUN: f"{context['dag'].dag_id}/{context['run_id']}"},
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -5,19 +5,31 @@ from __future__ import annotations
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import geopandas as gpd
 
 from pipelines.bundle.card import write_card
-from pipelines.bundle.contract import BLOCKS, MLM, ONNX, REFERENCE, SCORES, WEIGHTS, Contract, checksums, write_contract
+from pipelines.bundle.contract import (
+    BLOCKS,
+    MLM,
+    ONNX,
+    REFERENCE,
+    SCENES,
+    SCORES,
+    WEIGHTS,
+    Contract,
+    checksums,
+    write_contract,
+)
 from pipelines.bundle.export import export
 from pipelines.bundle.mlm import item
 from pipelines.bundle.rounding import rounding
 from pipelines.config.params import Params
 from pipelines.dataset.shards import ChipStore
-from pipelines.dataset.snapshot import read_manifest
+from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
-from pipelines.files import read_json, replacing, write_json
+from pipelines.files import read_json, replacing, sha256, write_json
 from pipelines.lineage.revision import revision
 from pipelines.scenes.scene import Band
 from pipelines.training.checkpoint import ModelSpec, load_trained
@@ -60,6 +72,7 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
         shutil.copytree(data / "evaluation" / "outputs", draft / REFERENCE / "outputs")
         shutil.copyfile(data / "blocks.parquet", draft / BLOCKS)
         shutil.copyfile(data / "evaluation" / "blocks.parquet", draft / SCORES)
+        write_json(draft / SCENES, _scenes(manifest) | {"manifest_sha256": sha256(data / "manifest.json")})
         contract = Contract(
             project=params.project,
             task=spec.task,
@@ -91,6 +104,14 @@ def build(workspace: Path, params: Params, target: Path) -> Contract:
         contract = contract.model_copy(update={"files": checksums(draft)})
         write_contract(draft, contract)
     return contract
+
+
+def _scenes(manifest: Manifest) -> dict[str, Any]:
+    named = {"id", "datetime", "image_sha256", "mask_sha256"}
+    return {
+        "scenes": [scene.model_dump(mode="json", include=named) for scene in manifest.scenes],
+        "labels": [file.model_dump(mode="json") for file in manifest.labels],
+    }
 
 
 def _bands(params: Params, spec: ModelSpec) -> tuple[Band, ...]:

@@ -24,6 +24,7 @@ MLM = "mlm.json"
 CARD = "card.md"
 BLOCKS = "blocks.parquet"
 SCORES = "scores.parquet"  # confusion of each test block
+SCENES = "scenes.json"  # checksums of the scenes and labels that it was trained, validated and tested on
 REFERENCE = "reference"  # folders `inputs` of the train split and `outputs` on val ground, for drift
 
 

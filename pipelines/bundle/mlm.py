@@ -13,7 +13,7 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
-from pipelines.bundle.contract import CARD, ONNX, PT2, WEIGHTS, Contract
+from pipelines.bundle.contract import CARD, ONNX, PT2, SCENES, WEIGHTS, Contract
 from pipelines.config.params import Task
 
 _TASKS: dict[Task, str] = {
@@ -49,6 +49,12 @@ def item(contract: Contract, footprint: tuple[float, float, float, float], when:
                 extra_fields={"mlm:artifact_type": artifact, "file:size": (folder / name).stat().st_size},
             ),
         )
+    made.add_asset(
+        "scenes",
+        pystac.Asset(
+            f"./{SCENES}", "Scenes and labels with checksums", media_type="application/json", roles=["metadata"]
+        ),
+    )
     made.add_asset("card", pystac.Asset(href=f"./{CARD}", media_type="text/markdown", roles=["metadata"]))
     return made
 

@@ -39,6 +39,11 @@ def has_bf16() -> bool:
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def processor() -> str:
+    """What this machine's processor calls itself."""
+    return str(openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")).strip()
+
+
 def cores() -> int:
     """Processors that this process may use, by affinity and by the share that a container gives it."""
     from joblib import cpu_count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
@@ -18,6 +18,8 @@ from pipelines.files import replacing, sha256
 
 ARTIFACTS = "bundle"  # the folder of a run's artifacts
 BUNDLE_TAG = "swath.bundle"  # of a model version: URI of its bundle
+DIGEST_TAG = "swath.bundle_digest"  # of a model version: hash of its bundle's contract
+_SQLITE = "sqlite:///"
 _MODEL = re.compile(r"models:/(?P<name>[^@/]+)(@(?P<alias>[^@/]+)|/(?P<version>\d+))")
 _RUN = re.compile(r"runs:/(?P<run>\w+)(/(?P<path>.+))?")
 log = logging.getLogger(__name__)
@@ -65,6 +67,52 @@ def open_bundle(where: str | Path) -> Bundle:
     if re.match(r"\w+:/", address):
         raise BadData(f"{address} names no model; use models:/NAME@champion, models:/NAME/3, runs:/RUN or a folder.")
     return Bundle(Path(where), read_contract(Path(where)), Path(where).name)
+
+
+def open_again(uri: str, digest: str, folder: Path | None = None) -> Bundle:
+    """The bundle that was known as ``uri`` when its contract had the hash ``digest``, wherever it is now.
+
+    Looked for among those kept on this machine, in ``folder``, in the registry under its name, and there under any
+    other. Raises ``BadData`` saying where it is not.
+    """
+    match = _MODEL.fullmatch(uri)
+    for place in (settings().home / "bundles" / digest, folder):
+        if place and (place / CONTRACT).is_file() and sha256(place / CONTRACT) == digest:
+            return Bundle(place, read_contract(place), uri, int(match["version"]) if match else None)
+    tried = [f"{folder} is gone or holds another"] if folder else []
+    try:
+        require_store()
+        addresses = ([uri] if re.match(r"\w+:/", uri) else []) + _versions_of(digest)
+    except SwathError as error:
+        tried.append(str(error).rstrip("."))
+        addresses = []
+    for address in dict.fromkeys(addresses):
+        try:
+            found = open_bundle(address)
+        except SwathError as error:
+            tried.append(f"{address}: {str(error).rstrip('.')}")
+            continue
+        if found.digest == digest:
+            return replace(found, uri=uri, version=int(match["version"]) if match else None)
+        tried.append(f"{address} holds another")
+    where = "; ".join(tried) or "the registry has none"
+    raise BadData(f"The bundle of {uri} with the contract {digest[:12]} is not to be found: {where}.")
+
+
+def require_store() -> None:
+    """Raise ``SwathError`` where the store is an SQLite file that is not here, which MLflow would make."""
+    uri = settings().mlflow_uri
+    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).is_file():
+        raise SwathError(f"There is no MLflow store at {uri}; set MLFLOW_TRACKING_URI.")
+
+
+def _versions_of(digest: str) -> list[str]:
+    mlflow.set_tracking_uri(settings().mlflow_uri)
+    try:
+        found = mlflow.MlflowClient().search_model_versions(f"tags.`{DIGEST_TAG}` = '{digest}'")
+    except MlflowException as error:
+        raise _explained(error, f"The registry has no version with the bundle {digest[:12]}") from error
+    return [f"models:/{version.name}/{version.version}" for version in found]
 
 
 def registered(name: str, which: str | int) -> tuple[int, str]:

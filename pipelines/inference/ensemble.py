@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.bundle.session import Precision
 from pipelines.bundle.store import Bundle
 from pipelines.errors import BadData
 from pipelines.inference.runtime import Runtime
@@ -20,13 +21,17 @@ class Ensemble:
     "Deep Bayesian Active Learning with Image Data"). It is 0 where all say the same, however unsure, and 1 at most.
     """
 
-    def __init__(self, bundles: Sequence[Bundle]) -> None:
-        """The first bundle's contract is that of all. Raises ``BadData`` where one takes or gives something else."""
+    def __init__(self, bundles: Sequence[Bundle], precisions: Sequence[Precision | None] = ()) -> None:
+        """The first bundle's contract is that of all. Raises ``BadData`` where one takes or gives something else.
+
+        ``precisions`` are as a runtime's, one for each bundle.
+        """
         self.bundles = tuple(bundles)
         first, *others = self.bundles
         for other in others:
             _require_same(first, other)
-        self._members = [Runtime(bundle) for bundle in bundles]
+        asked = precisions or [None] * len(self.bundles)
+        self._members = [Runtime(bundle, precision=each) for bundle, each in zip(self.bundles, asked, strict=True)]
         self.calls = self._members[0].calls
         self.engine = "+".join(member.engine for member in self._members)
         self.digest = "+".join(member.digest for member in self._members)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pyproj import Geod
 from rasterio.windows import Window
 from shapely.geometry import shape
 
-from pipelines.bundle.contract import Contract
+from pipelines.bundle.contract import MLM, Contract
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
@@ -22,6 +22,7 @@ from pipelines.files import read_json, sha256, write_json
 from pipelines.inference.layers import CLASSES, NODATA, Layer
 from pipelines.inference.outlines import OBJECTS, OBJECTS_FLATGEOBUF
 from pipelines.inference.polygons import FLATGEOBUF, POLYGONS
+from pipelines.inference.provenance import Provenance
 from pipelines.inference.raster import Raster
 from pipelines.inference.seams import SeamScore
 from pipelines.inference.writer import Grid
@@ -33,22 +34,25 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
+    "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 ]
 _STRIP = 64  # rows
 _COG = pystac.MediaType.COG
+MODEL_NAME = "mlm:name"  # marks a link to a model among those to images
 
 
 def write_item(
     folder: Path,
     raster: Raster,
-    bundle: Bundle,
+    bundles: Sequence[Bundle],
     layers: Sequence[Layer],
     class_pixels: dict[str, int],
     seams: SeamScore,
+    provenance: Provenance,
     simplify: float = 0.0,
-    others: Sequence[str] = (),
 ) -> None:
-    """Write ``item.json`` over the map in ``folder``; ``others`` are the models of an ensemble beside ``bundle``."""
+    """Write ``item.json`` over the map in ``folder``; after the first of ``bundles`` come the others of an ensemble."""
+    bundle = bundles[0]
     # A file that does not say when it was taken is dated by its last change, and the item says so.
     when = raster.when or datetime.fromtimestamp(Path(raster.image).stat().st_mtime, UTC)
     item = map_item(folder, raster.id, raster, when.astimezone(UTC), layers, bundle.contract.classes)
@@ -61,10 +65,16 @@ def write_item(
         "swath:seams": seams.model_dump(),
         "swath:simplified": simplify,
     }
-    item.properties |= made_by(bundle)
-    if others:
-        item.properties["swath:ensemble"] = [bundle.uri, *others]
-    item.add_link(pystac.Link("derived_from", raster.source, title=f"Image {raster.id}"))
+    item.properties |= made_by(bundle) | provenance.properties()
+    if len(bundles) > 1:
+        item.properties["swath:ensemble"] = [one.uri for one in bundles]
+        item.properties["swath:ensemble_sha256"] = [one.digest for one in bundles]
+    kind = pystac.MediaType.GEOJSON if raster.mask else pystac.MediaType.GEOTIFF
+    item.add_link(pystac.Link("derived_from", raster.source, kind, f"Image {raster.id}"))
+    for one in bundles:
+        name = {MODEL_NAME: one.contract.project}
+        href = (one.folder / MLM).resolve().as_posix()
+        item.add_link(pystac.Link("derived_from", href, pystac.MediaType.GEOJSON, f"Model {one.name}", name))
     write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
@@ -79,6 +89,12 @@ def made_by(bundle: Bundle) -> dict[str, Any]:
         "swath:dataset": contract.revision.dataset,
         "swath:commit": contract.revision.commit,
     }
+
+
+def tags(properties: Mapping[str, Any]) -> dict[str, str]:
+    """Those of an item's ``properties`` that are words, as tags of each raster, for one that loses its item."""
+    words = {name: value for name, value in properties.items() if isinstance(value, str | int)}
+    return {name.replace(":", "_").upper(): str(value) for name, value in words.items()}
 
 
 def map_item(

@@ -31,15 +31,26 @@ from rasterio.windows import Window
 from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
-from pipelines.inference.item import ITEM, map_item
+from pipelines.inference.item import ITEM, map_item, tags
 from pipelines.inference.layers import CLASSES, NODATA, PROBABILITIES, STEP, Layer, layers
 from pipelines.inference.polygons import write_polygons
+from pipelines.inference.provenance import Joining, here
 from pipelines.inference.writer import MapWriter, alone_at
 from pipelines.progress import report
 
 _MEMORY = 500_000_000  # bytes of one band of rows
 _EACH = 24  # bytes that a pixel takes for each class: sum, one map's values, and copies of those that have data
-_SHARED = ("swath:project", "swath:model", "swath:model_version", "swath:model_sha256", "swath:dataset", "swath:commit")
+_SHARED = (
+    "swath:project",
+    "swath:model",
+    "swath:model_version",
+    "swath:model_sha256",
+    "swath:dataset",
+    "swath:commit",
+    "swath:ensemble",
+    "swath:ensemble_sha256",
+)
+PIN = "swath:probabilities"  # of a link to a map: checksum of what was taken from it
 
 
 @dataclass(frozen=True)
@@ -81,8 +92,9 @@ def mosaic(
     classes = _classes(maps, items)
     grid = _grid(maps, crs, resolution)
     shown = layers(classes, also)
+    made = Joining(**here(), crs=crs, resolution=resolution)
     with alone_at(target):
-        return _made(maps, items, target, grid, classes, shown, also, simplify)
+        return _made(maps, items, target, grid, classes, shown, also, simplify, made)
 
 
 def _made(
@@ -94,9 +106,11 @@ def _made(
     shown: Sequence[Layer],
     also: Sequence[Also],
     simplify: float,
+    provenance: Joining,
 ) -> Mosaicked:
     work = target.parent / f".{target.name}.work"
-    key = [[item.assets["probabilities"].extra_fields["file:checksum"] for item in items], grid.crs, list(grid.affine)]
+    taken = [item.assets["probabilities"].extra_fields["file:checksum"] for item in items]
+    key = [taken, grid.crs, list(grid.affine)]
     digest = hashlib.sha256(json.dumps([key, grid.width, grid.height, [one.file for one in shown]]).encode())
     writer = MapWriter(work, grid, shown, digest.hexdigest())
     rows = max(1, min(grid.height, _MEMORY // (_EACH * grid.width * len(classes))))
@@ -109,16 +123,19 @@ def _made(
             report(band.stop, grid.height, f"rows of {target.name}")
     with replacing(target) as draft:
         draft.mkdir()
-        class_pixels = writer.finish(draft, classes)
+        told = {name: items[0].properties[name] for name in _SHARED if name in items[0].properties}
+        class_pixels = writer.finish(draft, classes, tags(told))
         if "polygons" in also:
             write_polygons(draft / CLASSES, draft, classes, simplify)
         whens = sorted(_when(item) for item in items)
         item = map_item(draft, target.name, grid, whens[-1], shown, classes)
         item.common_metadata.start_datetime, item.common_metadata.end_datetime = whens[0], whens[-1]
-        item.properties |= {name: items[0].properties.get(name) for name in _SHARED}
+        item.properties |= told
         item.properties |= {"title": f"Mosaic of {len(maps)} maps", "swath:class_pixels": class_pixels}
-        for folder, one in zip(maps, items, strict=True):
-            item.add_link(pystac.Link("derived_from", (folder / ITEM).resolve().as_posix(), title=f"Map {one.id}"))
+        item.properties |= provenance.properties() | {"swath:simplified": simplify}
+        for folder, one, checksum in zip(maps, items, taken, strict=True):
+            href, kind = (folder / ITEM).resolve().as_posix(), pystac.MediaType.GEOJSON
+            item.add_link(pystac.Link("derived_from", href, kind, f"Map {one.id}", {PIN: checksum}))
         write_json(draft / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
     shutil.rmtree(work)
     return Mosaicked(maps=len(maps), crs=grid.crs, shape=(grid.height, grid.width), class_pixels=class_pixels)
@@ -137,8 +154,10 @@ def _classes(maps: Sequence[Path], items: Sequence[pystac.Item]) -> tuple[LabelC
     if not items:
         raise BadData("A mosaic needs at least one map; name their folders.")
     models = {item.properties["swath:model_sha256"] for item in items}
-    if len(models) > 1:
-        named = {item.properties["swath:model"]: folder for folder, item in zip(maps, items, strict=True)}
+    ensembles = {tuple(item.properties.get("swath:ensemble_sha256", ())) for item in items}
+    if len(models) > 1 or len(ensembles) > 1:
+        asked = [item.properties.get("swath:ensemble") or [item.properties["swath:model"]] for item in items]
+        named = {" with ".join(several): folder for folder, several in zip(maps, asked, strict=True)}
         told = "; ".join(f"{folder} by {model}" for model, folder in named.items())
         raise BadData(f"The maps are of different models ({told}); map the scenes by one.")
     legend = items[0].assets["classes"].extra_fields["classification:classes"]

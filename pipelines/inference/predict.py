@@ -22,11 +22,12 @@ from pipelines.config.params import Also, Task
 from pipelines.files import replacing
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.ensemble import Ensemble
-from pipelines.inference.item import write_item
+from pipelines.inference.item import made_by, tags, write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import Share, share
 from pipelines.inference.outlines import write_objects
 from pipelines.inference.polygons import write_polygons
+from pipelines.inference.provenance import Prediction, here
 from pipelines.inference.raster import Raster, RasterSource
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.seams import seam_score
@@ -120,7 +121,8 @@ def predict(
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
                 draft.mkdir()
-                class_pixels = writer.finish(draft, contract.classes)
+                told = made_by(bundle) | {"swath:source_sha256": raster.sha256}
+                class_pixels = writer.finish(draft, contract.classes, tags(told))
                 if objects is not None:
                     write_objects(objects[objects.scores >= contract.threshold], raster, contract.classes, draft)
                 if "polygons" in also:
@@ -128,12 +130,26 @@ def predict(
                 if recorder:
                     recorder.write(draft / PROFILE)
                 seams = seam_score(writer.classes, down, across)
-                others = [one.uri for one in runtime.bundles[1:]] if isinstance(runtime, Ensemble) else []
-                write_item(draft, raster, bundle, shown, class_pixels, seams, simplify, others)
+                bundles = runtime.bundles if isinstance(runtime, Ensemble) else (bundle,)
+                made = _provenance(raster, runtime, tiling, allowance.batch)
+                write_item(draft, raster, bundles, shown, class_pixels, seams, made, simplify)
         shutil.rmtree(work)
     mapped = Mapped(raster.id, raster.width * raster.height / 1e6, time.monotonic() - began, class_pixels)
     log.info("mapped %s: %.1f megapixels in %.1f s", mapped.id, mapped.megapixels, mapped.seconds)
     return mapped
+
+
+def _provenance(raster: Raster, runtime: Runtime | Ensemble, tiling: Tiling, batch: int) -> Prediction:
+    return Prediction(
+        **here(runtime.engine),
+        engine=runtime.engine,
+        window=tiling.window,
+        overlap=tiling.overlap,
+        batch=batch,
+        max_memory=tiling.max_memory,
+        scale=raster.scale,
+        offset=raster.offset,
+    )
 
 
 def _bands(

@@ -25,6 +25,7 @@ from pipelines.config.params import Radiometry
 from pipelines.errors import BadData
 from pipelines.files import sha256
 from pipelines.scenes.candidate import baseline_in
+from pipelines.scenes.catalog import item_path
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.scene import Band, MaskBit, Scene, without_data
 
@@ -50,7 +51,7 @@ class Raster:
     height: int
     when: datetime | None
     sha256: str  # of the image
-    source: str  # href for the map's item
+    source: str  # href for the map's item: the STAC item of a scene, or the file itself
     mask_sha256: str | None = None
 
     @property
@@ -160,12 +161,12 @@ def in_bands(scene: Scene, catalog: Path, bands: Sequence[str]) -> Raster:
         when=scene.datetime,
         sha256=scene.image_sha256,
         mask_sha256=scene.mask_sha256,
-        source=scene.image_path(catalog).as_posix(),
+        source=item_path(Path(catalog).resolve(), scene.id).as_posix(),
     )
 
 
-def of_file(path: Path, contract: Contract) -> Raster:
-    """Any GeoTIFF as ``contract`` sees it.
+def of_file(path: Path, contract: Contract, name: str | None = None) -> Raster:
+    """Any GeoTIFF as ``contract`` sees it; ``name`` is that of the file, where it has another now.
 
     Bands are found by their descriptions, or taken in order where there are none. Scale, offset and nodata are the
     file's own; where it states none, whole numbers are read by the contract's and floats are physical already. Whether
@@ -187,10 +188,10 @@ def of_file(path: Path, contract: Contract) -> Raster:
             nodata = None if contract.nodata == "nan" else contract.nodata
         tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
         if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
-            bands = _settled(image, indexes, nodata, contract)
+            bands = _settled(image, name or path.name, indexes, nodata, contract)
             tagged = [(band.scale, band.offset) for band in bands]
         raster = Raster(
-            id=path.name.removesuffix("".join(path.suffixes[-1:])),
+            id=Path(name or path.name).stem,
             image=path,
             mask=None,
             indexes=indexes,
@@ -210,7 +211,7 @@ def of_file(path: Path, contract: Contract) -> Raster:
 
 
 def _settled(
-    image: rasterio.DatasetReader, indexes: tuple[int, ...], nodata: float | None, contract: Contract
+    image: rasterio.DatasetReader, name: str, indexes: tuple[int, ...], nodata: float | None, contract: Contract
 ) -> tuple[Band, ...]:
     """The contract's bands with scale and offset for an image that states none."""
     if contract.radiometry == "declared":
@@ -221,13 +222,12 @@ def _settled(
         pixels = pixels[:, ~without_data(pixels, nodata)]
     if not pixels.size:
         return contract.bands  # nothing is mapped
-    path = Path(image.name)
     try:
         told = Radiometry(kind="sentinel2", units=contract.bands[0].units)
         dark = np.percentile(pixels, DARK, axis=1)
-        return settle(told, contract.band_names, dark.tolist(), baseline=baseline_in(path.name))[0]
+        return settle(told, contract.band_names, dark.tolist(), baseline=baseline_in(name))[0]
     except BadData as error:
-        raise BadData(f"{path} states no scale and offset. {error}") from None
+        raise BadData(f"{image.name} states no scale and offset. {error}") from None
 
 
 def ground_resolution(image: rasterio.DatasetReader) -> float:

@@ -26,11 +26,13 @@ class Runtime:
     """
 
     def __init__(self, bundle: Bundle, threads: int | None = None, precision: Precision | None = None) -> None:
-        """``precision`` is that of the arithmetic; by default what the bundle allows and the processor is made for."""
+        """``precision`` is that of the arithmetic on processors; by default a GPU is used if there is one, or else what
+        the bundle allows and the processor is made for.
+        """
         contract = bundle.contract
         self._bands = len(contract.bands)
         self._activation_bytes = contract.activation_bytes
-        self._on_gpu = _has_cuda()
+        self._on_gpu = precision is None and _has_cuda()
         self.calls = 1 if self._on_gpu else threads or cores()
         if self._on_gpu:
             graph, self.engine = _torch_logits(bundle), "torch cuda"

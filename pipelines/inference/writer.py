@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -81,8 +81,10 @@ class MapWriter:
         """The class map while it is made: a plain GeoTIFF."""
         return self._work / CLASSES
 
-    def finish(self, folder: Path, classes: Sequence[LabelClass]) -> dict[str, int]:
-        """Write all layers into ``folder`` as COGs; return the pixels of each class."""
+    def finish(
+        self, folder: Path, classes: Sequence[LabelClass], tags: Mapping[str, str] | None = None
+    ) -> dict[str, int]:
+        """Write all layers into ``folder`` as COGs with ``tags``; return the pixels of each class."""
         if self.rows != self._grid.height:
             raise SwathError(f"Only {self.rows} of {self._grid.height} rows are there.")
         with rasterio.open(self.classes, "r+") as out:
@@ -90,6 +92,7 @@ class MapWriter:
         for layer in self._layers:
             with rasterio.open(self._work / layer.file, "r+") as out:
                 out.descriptions = layer.bands
+                out.update_tags(**dict(tags or {}))
                 out.update_tags(1, **dict(layer.tags))
                 if layer.scale is not None:
                     out.scales = (layer.scale,) * len(layer.bands)

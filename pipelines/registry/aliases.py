@@ -8,18 +8,23 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.bundle.store import DIGEST_TAG
 from pipelines.errors import BadData
 
 CHALLENGER = "challenger"
 CHAMPION = "champion"
 
 BUNDLE = "swath.bundle"  # runs:/<id>/bundle
-BUNDLE_DIGEST = "swath.bundle_digest"
+BUNDLE_DIGEST = DIGEST_TAG
 COMMIT = "swath.commit"
 DATASET = "swath.dataset"
+SCENES = "swath.scenes_sha256"  # of the bundle's list of scenes and their checksums
+REGISTERED_BY = "swath.registered_by_run"  # DAG/RUN of Airflow; empty at a desk
 DECISION = "swath.decision"  # promote or refuse
 REASONS = "swath.decision.reasons"  # one a line
 RECORD = "swath.decision.record"  # runs:/<id>/decision.json
+DECIDED = "swath.decision.at"
+DECIDED_BY = "swath.decision.run"  # DAG/RUN of Airflow; empty at a desk
 AGAINST = "swath.decision.champion"  # version that was champion when it was decided; empty for none
 PROMOTED = "swath.promoted_at"  # only versions that were champion have it
 APPROVER = "swath.approver"

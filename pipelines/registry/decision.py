@@ -47,6 +47,7 @@ class Decision(BaseModel):
     commit: str | None
     dataset: str | None
     when: datetime
+    run: str | None = None  # DAG/RUN of Airflow
 
 
 def decide(evidence: Evidence, thresholds: Gate) -> tuple[Verdict, tuple[str, ...]]:

@@ -32,6 +32,7 @@ from pipelines.files import write_json
 from pipelines.inference.raster import in_bands
 from pipelines.inference.runtime import Runtime
 from pipelines.lineage.revision import revision
+from pipelines.lineage.run import airflow_run
 from pipelines.progress import report
 from pipelines.registry import aliases
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
@@ -250,6 +251,7 @@ def _decision(
         commit=made_from.commit,
         dataset=made_from.dataset,
         when=datetime.now(UTC),
+        run=airflow_run(),
     )
 
 
@@ -263,6 +265,8 @@ def _record(client: MlflowClient, version: ModelVersion, decision: Decision) -> 
         aliases.REASONS: "\n".join(decision.reasons),
         aliases.AGAINST: decision.champion or "",
         aliases.RECORD: f"runs:/{version.run_id}/{RECORD}",
+        aliases.DECIDED: decision.when.isoformat(timespec="seconds"),
+        aliases.DECIDED_BY: decision.run or "",
         aliases.DECISION: decision.verdict,
     }
     aliases.tag(client, version, tags)

@@ -25,7 +25,7 @@ from mlflow.types import Schema, TensorSpec
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.bundle.build import build
-from pipelines.bundle.contract import CONTRACT, Contract
+from pipelines.bundle.contract import CONTRACT, SCENES, Contract
 from pipelines.bundle.store import ARTIFACTS, BUNDLE_TAG
 from pipelines.config.params import Params
 from pipelines.errors import BadData
@@ -33,6 +33,7 @@ from pipelines.evaluation.report import BLOCK_SCORES
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.files import read_json, sha256
 from pipelines.lineage.revision import revision
+from pipelines.lineage.run import airflow_run
 from pipelines.registry import aliases
 from pipelines.registry.scores import log_scores
 from pipelines.training import tracking
@@ -149,6 +150,8 @@ def _new_version(client: MlflowClient, name: str, run: Run) -> ModelVersion:
         aliases.BUNDLE_DIGEST: run.data.tags[aliases.BUNDLE_DIGEST],
         aliases.COMMIT: made_from.commit or "",
         aliases.DATASET: made_from.dataset or "",
+        aliases.SCENES: contract.files.get(SCENES, ""),
+        aliases.REGISTERED_BY: airflow_run() or "",
     } | {f"swath.{key}": f"{value:.4f}" for key, value in tracking.flat(scores).items() if value is not None}
     uri = run.data.tags[MODEL_URI]
     return client.create_model_version(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
+from pipelines.lineage.run import airflow_run
 from pipelines.scenes.candidate import digest, safe_id
 from pipelines.scenes.scene import Scene
 
@@ -32,9 +33,14 @@ def read_scenes(catalog: Path) -> list[Scene]:
     return sorted((_scene(Path(catalog) / link["href"]) for link in links), key=lambda scene: scene.id)
 
 
+def item_path(catalog: Path, id: str) -> Path:
+    """Where the STAC item of scene ``id`` lies."""
+    return catalog / "scenes" / id / f"{id}.json"
+
+
 def read_scene(catalog: Path, id: str) -> Scene:
     """The scene ``id``. Raises ``BadData`` if the catalog has none."""
-    path = _item_path(Path(catalog), safe_id(id))
+    path = item_path(Path(catalog), safe_id(id))
     if not path.exists():
         raise BadData(f"{catalog} has no scene {id!r}; list them with `ls {Path(catalog) / 'scenes'}`, or ingest it.")
     return _scene(path)
@@ -54,7 +60,7 @@ def verify(scene: Scene, catalog: Path) -> None:
 
 def fingerprint(catalog: Path, id: str) -> str | None:
     """Fingerprint of the source that scene ``id`` was made from, or None if the catalog has no such scene."""
-    path = _item_path(Path(catalog), id)
+    path = item_path(Path(catalog), id)
     return read_json(path)["properties"].get("swath:fingerprint") if path.exists() else None
 
 
@@ -70,6 +76,7 @@ def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, ban
         "proj:shape": [scene.height, scene.width],
         "swath:fingerprint": fingerprint,
         "swath:dated": dated,
+        "swath:run": airflow_run(),
         "swath:scene": scene.model_dump(mode="json"),
     }
     image = pystac.Asset("./image.tif", "Pixels, all bands", media_type=_COG, roles=["data"])
@@ -107,10 +114,6 @@ def _items(catalog: Path) -> Iterator[Path]:
     for folder in sorted((catalog / "scenes").glob("[!.]*")):
         if (path := folder / f"{folder.name}.json").is_file():
             yield path
-
-
-def _item_path(catalog: Path, id: str) -> Path:
-    return catalog / "scenes" / id / f"{id}.json"
 
 
 def _scene(path: Path) -> Scene:

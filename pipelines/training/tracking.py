@@ -22,6 +22,7 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 from pipelines.config.settings import settings
 from pipelines.errors import SwathError
 from pipelines.lineage.revision import Revision
+from pipelines.lineage.run import airflow_run
 
 _LONGEST_DIGEST = 36  # MLflow's limit; DVC's hash of a folder, 32 digits and ".dir", just fits
 _SAMPLING = 2.0  # seconds between system metrics
@@ -56,6 +57,7 @@ def log_start(project: str, task: str, parameters: Mapping[str, Any], revision: 
     """Log parameters, tags and the dataset. ``fallback`` is the digest of a dataset that DVC has not seen."""
     mlflow.log_params({name: str(value) for name, value in flat(parameters).items()})
     tags = {"project": project, "task": task, "commit": revision.commit, "dataset": revision.dataset}
+    tags |= {"airflow_run": airflow_run()}
     mlflow.set_tags({f"swath.{name}": value for name, value in tags.items() if value})
     where = {"path": "data/chips", "commit": revision.commit, "dvc": revision.dataset}
     digest = (revision.dataset or fallback)[:_LONGEST_DIGEST]

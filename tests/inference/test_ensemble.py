@@ -42,7 +42,7 @@ def test_disagreement_is_the_information_that_the_model_has_on_the_class(bundle,
     class Sure:
         engine, calls, channels, digest, resident_bytes = "", 1, 3, "", 0
 
-        def __init__(self, bundle):
+        def __init__(self, bundle, precision):
             self.says = np.array(next(answers), np.float32)
 
         def __call__(self, pixels):

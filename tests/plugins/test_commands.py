@@ -69,6 +69,12 @@ def test_the_answer_of_the_command_is_the_tasks(command: Any, caplog: pytest.Log
     ]
 
 
+def test_the_command_knows_the_run_that_it_works_for(command: Any) -> None:
+    command(r"""printf '{"run": "%s"}' "$SWATH_RUN" > $SWATH_RESULT""")
+    task, ctx = operator()
+    assert task.execute(ctx)["run"] == "demo/manual__2026+00:00"
+
+
 def test_bad_data_fails_at_once_with_its_sentence(command: Any) -> None:
     command("echo 'swath: scene 7 has no bands; fetch it again.' >&2; exit 65")
     task, ctx = operator()
