@@ -19,6 +19,7 @@ _NOUNS = (
     "folds",
     "registry",
     "inference",
+    "audit",
     "monitoring",
     "versions",
 )

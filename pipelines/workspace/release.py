@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import EMAIL, git
 from pipelines.workspace.source import mirror, push, resolve
@@ -37,6 +38,34 @@ class Release(BaseModel):
     branch: str
     tag: str | None
     dataset: str  # DVC's hash of data/chips
+
+
+class Version(BaseModel):
+    """A dataset version as it is on record."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tag: str
+    revision: str  # the commit that holds dvc.lock
+    source: str | None  # the commit that was built
+    run: str | None  # name of the run that built it
+
+
+def version_of(project: str, dataset: str) -> Version | None:
+    """The version of ``project`` whose data have DVC's hash ``dataset``, as the watched repository, if it is a folder,
+    or else its mirror knows it. Nothing is fetched. Raises ``SwathError`` where neither is here.
+    """
+    watched, bare = Path(settings().git_remote), settings().home / "source.git"
+    place = watched if (watched / ".git").exists() or (watched / "HEAD").exists() else bare
+    if not place.exists():
+        raise SwathError(f"Neither {watched} nor {bare} is a git repository of this machine; set SWATH_GIT_REMOTE.")
+    tag = _tag_of(place, project, dataset)
+    if tag is None:
+        return None
+    lines = git("show", "-s", "--format=%B", f"{tag}^{{commit}}", at=place).splitlines()
+    told = dict(line.split(": ", 1) for line in lines if line.startswith("Swath-") and ": " in line)
+    revision = git("rev-parse", f"{tag}^{{commit}}", at=place)
+    return Version(tag=tag, revision=revision, source=told.get("Swath-Source"), run=told.get("Swath-Run"))
 
 
 def branch_of(project: str) -> str:

@@ -18,22 +18,30 @@ import yaml
 from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
+from pipelines.audit.explain import explain
+from pipelines.audit.replay import replay
 from pipelines.bundle.contract import read_contract
 from pipelines.bundle.export import load_pt2
 from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.config import Params
+from pipelines.dataset.snapshot import read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.score import read_blocks
 from pipelines.evaluation.tracking import store
 from pipelines.files import read_json, sha256
+from pipelines.inference.predict import Tiling, predict
+from pipelines.inference.raster import of_scene
+from pipelines.inference.runtime import Runtime
+from pipelines.lineage.run import RUN
 from pipelines.registry import aliases
 from pipelines.registry.aliases import CHALLENGER, CHAMPION, Promotion, holder, promote, reject
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import contract_differences, gate, seen_blocks
 from pipelines.registry.register import package, register
 from pipelines.registry.rollback import rollback
+from pipelines.scenes.catalog import write_item
 from tests.evaluation.parcels import Workspace, write_trained, write_workspace
 
 pytestmark = pytest.mark.slow
@@ -201,6 +209,51 @@ def test_the_whole_way_of_two_models(world, model):
     done = model.promote(override="the coast was mapped anew")
     assert (done.changed, model.champion) == (True, "2")
     assert aliases.WITHDRAWN not in model.tags("2")
+
+
+def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, model, tmp_path, monkeypatch):
+    monkeypatch.setenv(RUN, "train_model/monday")
+    model.enter(world.poor)
+    model.judge(world.poor)
+    model.promote(approver="kim", run="train_model.monday")
+    model.enter(world.good)
+    model.judge(world.good)
+    model.promote(run="train_model.monday")
+    monkeypatch.delenv(RUN)
+    catalog = tmp_path / "catalog"
+    scene = read_manifest(world.good.workspace.data / "manifest.json").scene("there")
+    shutil.copytree(world.good.workspace.catalog / "scenes" / "there", catalog / "scenes" / "there")
+    write_item(catalog / "scenes" / "there", scene, fingerprint="f", dated=True, bands=[{}, {}])
+    bundle = open_bundle(f"models:/{model.name}@{CHAMPION}")
+    tiling = Tiling(128, 32, 4, 4 * 10**9)
+    predict(of_scene(scene, catalog, bundle.contract), bundle, Runtime(bundle), tmp_path / "map", tiling)
+    rollback(model.name, "wrong along the coast")
+
+    (life,) = explain(tmp_path / "map" / "classes.tif").models
+    held = life.registered
+    assert (life.uri, held.version, held.mlflow_run) == (f"models:/{model.name}/2", "2", world.good.run)
+    assert held.registered_by == "train_model/monday" and "challenger" in held.aliases
+    decided = held.decision
+    assert (decided.verdict, decided.run, decided.against) == ("promote", "train_model/monday", "1")
+    assert (decided.former_champion, decided.promoted_by) == ("1", "train_model.monday")
+    assert "beats the champion" in decided.reasons[0] and "wrong along the coast" in decided.withdrawn_because
+    assert {one["id"] for one in life.scenes} == {"here-a", "here-b", "there"}
+    assert model.tags("2")[aliases.SCENES] == bundle.contract.files["scenes.json"]
+
+    # Whatever became of this machine's copy and of the version, the bundle is found by its hash.
+    shutil.rmtree(world.home / "bundles")
+    assert replay(tmp_path / "map", tmp_path / "again").agrees
+    shutil.rmtree(world.home / "bundles")
+    other = Model("another-name", world.client)
+    other.enter(world.good)
+    world.client.delete_registered_model(model.name)
+    assert replay(tmp_path / "map", tmp_path / "once-more").agrees
+    gaps = explain(tmp_path / "map").gaps
+    assert any("has no version" in gap and "with this bundle" in gap for gap in gaps)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # where nobody listens
+    found = explain(tmp_path / "map")
+    assert found.models[0].registered is None and any("127.0.0.1:9" in gap for gap in found.gaps)
+    assert found.models[0].scenes, "what is on this machine is told all the same"
 
 
 def test_mlflow_alone_loads_the_challenger_and_it_answers_like_the_bundle(world, model, monkeypatch):

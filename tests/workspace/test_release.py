@@ -8,7 +8,7 @@ import pytest
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import EMAIL
-from pipelines.workspace.release import Release, release, released_lock, released_revision
+from pipelines.workspace.release import Release, Version, release, released_lock, released_revision, version_of
 from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import StageResult, reproduce
 from pipelines.workspace.workspace import close_workspace, open_workspace
@@ -34,6 +34,15 @@ def test_a_dataset_is_committed_and_tagged_once(repository: Repository) -> None:
     assert chip.reused and not second.changed
     assert second.revision == first.revision
     assert repository.git("tag", "--list") == first.tag
+
+
+def test_a_hash_of_data_leads_back_to_the_version_its_commit_and_its_run(repository: Repository) -> None:
+    _, first = build("build_dataset.monday")
+    found = version_of("demo", first.dataset)
+    assert found == Version(
+        tag="dataset/demo/v1", revision=first.revision, source=first.source, run="build_dataset.monday"
+    )
+    assert version_of("demo", "0" * 32 + ".dir") is None
 
 
 def test_the_same_run_asked_again_gives_the_same_answer(repository: Repository) -> None:
