@@ -17,7 +17,7 @@ from pipelines.atlas.places import projects
 from pipelines.config import settings
 
 STATIC = Path(__file__).parent / "static"
-PARTS = {"map": "Map"}
+PARTS = {"map": "Map", "models": "Models", "drift": "Drift", "data": "Datasets"}
 
 _PREFIX = "/swath"  # where Airflow mounts the app
 _loader = FileSystemLoader(Path(__file__).parent / "templates")

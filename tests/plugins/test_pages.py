@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,8 +111,25 @@ def test_the_overview_counts_and_escapes(client: TestClient) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
 
 
+def test_a_scene_beyond_the_limit_is_a_red_dot_that_leads_to_the_map(client: TestClient, home: Path) -> None:
+    folder = home / "reports" / PROJECT / "drift" / "monitor_drift.r1"
+    moved = {"distances": {"band.B02": 0.9}, "limits": {"band.B02": 0.3}}
+    usual = {"distances": {"band.B02": 0.1}, "limits": {"band.B02": 0.3}}
+    scenes = [
+        {"name": "early", "group": "spring-31N", "when": "2024-05-01T10:00:00Z"} | usual,
+        {"name": "late", "group": "summer-31N", "when": "2024-07-01T10:00:00Z"} | moved,
+    ]
+    write_json(folder / "comparison.json", {"version": None, "scenes": scenes, "groups": []})
+    dot = r'<a href="([^"]+)"><circle cx="([\d.]+)" cy="([\d.]+)"[^>]*?( class="odd")?>'
+    dots = re.findall(dot, client.get(f"p/{PROJECT}/drift").text)
+    (_, x1, y1, odd1), (address, x2, y2, odd2) = dots
+    assert (odd1, odd2) == ("", ' class="odd"') and address == f"/swath/p/{PROJECT}/map?scene=late"
+    assert float(x1) < float(x2) and float(y1) > float(y2)
+    (folder / "comparison.json").unlink()
+
+
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
-    for path in ("", f"p/{PROJECT}/map"):
+    for path in ("", f"p/{PROJECT}/map", f"p/{PROJECT}/drift"):
         answer = client.get(path)
         assert answer.status_code == 200
         assert "http://" not in answer.text.replace("http://airflow", "") and "https://" not in answer.text
