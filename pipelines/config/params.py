@@ -166,6 +166,7 @@ class Train(_Section):
     class_weights: bool
     epochs: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)]
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
     batch: Annotated[int, Field(ge=1)]
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -251,8 +252,11 @@ class Params(_Section):
             raise ValueError("detection needs labels.background, and it must be the first of labels.classes")
         if detects and self.train.hard:
             raise ValueError("train.hard is not for detection, whose loss is not told by chip; set it to 0")
-        if detects and (self.predict.views > 1 or self.predict.window < 64 or self.chips.size < 64):
-            raise ValueError("detection takes predict.views 1, and chips and windows of at least 64 pixels")
+        seen = self.train.crop or self.chips.size  # pixels
+        if seen > self.chips.size:
+            raise ValueError(f"train.crop {seen} does not fit into chips of chips.size {self.chips.size}")
+        if detects and (self.predict.views > 1 or self.predict.window < 64 or seen < 64):
+            raise ValueError("detection takes predict.views 1, and chips, crops and windows of at least 64 pixels")
         return self
 
 

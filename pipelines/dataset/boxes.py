@@ -39,7 +39,7 @@ def write_boxes(folder: Path, scenes: Mapping[str, Scene], source: LabelSource) 
             here = np.sort(tree.query(shapely.box(column, top, column + size, top + size)))
             near = Boxes(objects.corners[here], objects.classes[here])
             inside = near.within(int(column), int(top), size, size, VISIBLE)
-            seen = _usable(inside, store.labels(int(row)))
+            seen = usable(inside, store.labels(int(row)))
             table = pd.DataFrame(inside.corners[seen], columns=_CORNERS)
             parts.append(table.assign(chip=np.int64(row), **{"class": inside.classes[seen]}))
     found = pd.concat(parts, ignore_index=True)[["chip", "class", *_CORNERS]]
@@ -72,7 +72,7 @@ class BoxStore:
         return found
 
 
-def _usable(boxes: Boxes, labels: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def usable(boxes: Boxes, labels: NDArray[np.integer]) -> NDArray[np.bool_]:
     """Which boxes have a usable pixel at their centre; ``labels`` ``(h, w)`` are 255 where a chip is masked."""
     x, y = ((boxes.corners[:, :2] + boxes.corners[:, 2:]) / 2).astype(int).T
     found: NDArray[np.bool_] = labels[y.clip(0, len(labels) - 1), x.clip(0, labels.shape[1] - 1)] != _UNLABELLED

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.dataset.crop import Crop
 from pipelines.errors import BadData
 from pipelines.files import read_json
 
@@ -53,53 +54,74 @@ class ChipStore:
         self.index: gpd.GeoDataFrame = gpd.read_parquet(self.folder / INDEX)
         self.scale = self._columns("scale_")
         self.offset = self._columns("offset_")
-        self._shard: NDArray[np.int64] = self.index["shard"].to_numpy(np.int64)
-        self._position: NDArray[np.int64] = self.index["position"].to_numpy(np.int64)
-        self._maps: dict[tuple[int, str], NDArray[Any]] = {}
+        lies = self.index["shard"].to_numpy(np.int64), self.index["position"].to_numpy(np.int64)
+        self._images = _Part(self.folder, "images", *lies, len(self.bands), self.header.dtype)
+        self._labels, self._masks = (_Part(self.folder, part, *lies) for part in ("labels", "masks"))
 
     def __len__(self) -> int:
         return len(self.index)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_maps": {}}  # pickling a memory map would copy its contents
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Row numbers of the chips of ``split``."""
         return np.flatnonzero((self.index["split"] == split).to_numpy()).astype(np.int64)
 
-    def gather(self, rows: NDArray[np.integer]) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]:
-        """Images ``(n, bands, size, size)`` in the source's dtype, labels and masks ``(n, size, size)`` uint8.
+    def gather(
+        self, rows: NDArray[np.integer], crop: Crop | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.uint8]]:
+        """Images ``(n, bands, side, side)`` in the source's dtype, labels and masks ``(n, side, side)`` uint8.
 
-        Labels are class indices, 255 where masked or unlabelled. Masks hold bits of ``MaskBit``.
+        Whole chips, or of each the window that ``crop`` says; nothing else is read. Labels are class indices, 255 where
+        masked or unlabelled. Masks hold bits of ``MaskBit``.
         """
         rows = np.asarray(rows, np.int64)
-        size = self.header.size
-        images = np.empty((len(rows), len(self.bands), size, size), self.header.dtype)
-        labels = np.empty((len(rows), size, size), np.uint8)
-        masks = np.empty((len(rows), size, size), np.uint8)
-        shards = self._shard[rows]
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            here = here[np.argsort(self._position[rows[here]], kind="stable")]  # in the order in which they lie on disk
-            position = self._position[rows[here]]
-            images[here] = self._map(int(shard), "images")[position]
-            labels[here] = self._map(int(shard), "labels")[position]
-            masks[here] = self._map(int(shard), "masks")[position]
-        return images, labels, masks
+        crop = crop or Crop(np.zeros((len(rows), 2), np.int64), self.header.size)
+        return self._images.read(rows, crop), self._labels.read(rows, crop), self._masks.read(rows, crop)
 
     def labels(self, row: int) -> NDArray[np.uint8]:
         """Labels of one chip ``(size, size)``, mapped and not copied."""
-        found: NDArray[np.uint8] = self._map(int(self._shard[row]), "labels")[self._position[row]]
-        return found
+        return self._labels.chip(row)
 
     def _columns(self, prefix: str) -> NDArray[np.float32]:
         return np.asarray(self.index[[prefix + band for band in self.bands]].to_numpy(np.float32))
 
-    def _map(self, shard: int, part: str) -> NDArray[Any]:
-        key = (shard, part)
-        if key not in self._maps:
-            self._maps[key] = np.load(self.folder / shard_file(shard, part), mmap_mode="r", allow_pickle=False)
-        return self._maps[key]
+
+class _Part:
+    """Images, labels or masks of all chips, from shards."""
+
+    def __init__(
+        self,
+        folder: Path,
+        part: str,
+        shard: NDArray[np.int64],
+        position: NDArray[np.int64],
+        bands: int | None = None,
+        dtype: str = "uint8",
+    ) -> None:
+        self._folder, self._part = folder, part
+        self._shard, self._position = shard, position  # of each chip
+        self._lead, self._dtype = () if bands is None else (bands,), dtype
+        self._maps: dict[int, NDArray[Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_maps": {}}  # pickling a memory map would copy its contents
+
+    def read(self, rows: NDArray[np.integer], crop: Crop) -> NDArray[Any]:
+        """A copy of the windows ``(n, ..., side, side)``."""
+        read = np.empty((len(rows), *self._lead, crop.side, crop.side), self._dtype)
+        for i in np.lexsort((self._position[rows], self._shard[rows])):  # in the order in which they lie on disk
+            top, left = crop.corners[i]
+            read[i] = self.chip(int(rows[i]))[..., top : top + crop.side, left : left + crop.side]
+        return read
+
+    def chip(self, row: int) -> NDArray[Any]:
+        """One chip ``(..., size, size)``, mapped and not copied."""
+        shard = int(self._shard[row])
+        if shard not in self._maps:
+            file = self._folder / shard_file(shard, self._part)
+            # as a plain array: slices of a memmap cost microseconds of bookkeeping each
+            self._maps[shard] = np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+        found: NDArray[Any] = self._maps[shard][self._position[row]]
+        return found
 
 
 def physical(images: NDArray[Any], scale: NDArray[np.float32], offset: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, from a generator of its own so that a resumed run draws the same.
+"""Crops and augmentation of whole batches, from a generator of its own so that a resumed run draws the same.
 
 What is drawn is not applied here: changes of light go into the scale and offset that pixels are multiplied with anyway,
 and a chip is turned while it is copied into its batch.
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.dataset.crop import Crop
 from pipelines.dataset.shards import band_means
 from pipelines.dataset.statistics import hidden
 
@@ -25,6 +26,11 @@ class Attitude(NamedTuple):
     upside_down: bool = False
     mirrored: bool = False
     quarters: int = 0
+
+
+def crops(count: int, size: int, side: int, chance: np.random.Generator) -> Crop:
+    """In each of ``count`` chips of ``size`` pixels a window of ``side``, each place as likely as any other."""
+    return Crop(chance.integers(size - side + 1, size=(count, 2)), side)
 
 
 def attitudes(count: int, names: Collection[str], chance: np.random.Generator) -> list[Attitude]:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from pipelines.dataset.crop import Crop
 from pipelines.dataset.shards import ChipStore, physical
 from pipelines.dataset.statistics import Statistics, fill_masked
-from pipelines.training.augment import Attitude, attitudes, lit, turned
+from pipelines.training.augment import Attitude, attitudes, crops, lit, turned
 
 Mixed = Callable[[NDArray[np.int64]], NDArray[np.int64]]
 
@@ -73,22 +74,30 @@ class BatchOrder(Sampler[Draw]):
 
 
 class ChipBatches(Dataset[Batch]):
-    """Chips as batches; integers until here."""
+    """Chips as batches, or of each chip a window of ``crop`` pixels by chance; integers until here."""
 
-    def __init__(self, store: ChipStore, statistics: Statistics, augmentation: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        store: ChipStore,
+        statistics: Statistics,
+        augmentation: Sequence[str],
+        seed: int,
+        crop: int | None = None,
+    ) -> None:
         self.store, self.statistics = store, statistics
-        self.augmentation, self.seed = tuple(augmentation), seed
+        self.augmentation, self.seed, self.crop = tuple(augmentation), seed, crop
 
     def __getitem__(self, draw: Draw) -> Batch:
         return self.drawn(draw)[0]
 
-    def drawn(self, draw: Draw) -> tuple[Batch, list[Attitude]]:
-        """A batch, and how each chip lies in it."""
-        pixels, labels, masks = self.store.gather(draw.rows)
+    def drawn(self, draw: Draw) -> tuple[Batch, Crop | None, list[Attitude]]:
+        """A batch, which windows of the chips it shows, and how each lies in it."""
+        chance = np.random.default_rng(seed_of(self.seed, draw.epoch, draw.step))
+        crop = crops(len(draw.rows), self.store.header.size, self.crop, chance) if self.crop else None
+        pixels, labels, masks = self.store.gather(draw.rows, crop)
         scale, offset = self.store.scale[draw.rows], self.store.offset[draw.rows]
         lie = [Attitude()] * len(pixels)
         if self.augmentation:
-            chance = np.random.default_rng(seed_of(self.seed, draw.epoch, draw.step))
             scale, offset = lit(pixels, masks, scale, offset, self.augmentation, chance, self.statistics.stds)
             lie = attitudes(len(pixels), self.augmentation, chance)
         count, bands, *sides = pixels.shape
@@ -102,7 +111,7 @@ class ChipBatches(Dataset[Batch]):
         batch = Batch(
             torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(classes), torch.from_numpy(draw.rows)
         )
-        return batch, lie
+        return batch, crop, lie
 
 
 def train_loader(
@@ -112,9 +121,10 @@ def train_loader(
     augmentation: Sequence[str],
     seed: int,
     mixed: Mixed | None = None,
+    crop: int | None = None,
 ) -> DataLoader[Batch]:
-    """Shuffled and augmented batches of the train split."""
-    chips = ChipBatches(store, statistics, augmentation, seed)
+    """Shuffled, cropped and augmented batches of the train split."""
+    chips = ChipBatches(store, statistics, augmentation, seed, crop)
     return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows("train"), batch, seed, mixed))
 
 

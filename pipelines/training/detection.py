@@ -13,9 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchmetrics.detection import MeanAveragePrecision
 
 from pipelines.config.params import Train
-from pipelines.dataset.boxes import BoxStore
+from pipelines.dataset.boxes import BoxStore, usable
 from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.statistics import Statistics
+from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.training.augment import Attitude
 from pipelines.training.batches import BatchOrder, ChipBatches, Draw, seed_of
 from pipelines.training.checkpoint import Normalized
@@ -40,12 +41,19 @@ class ObjectBatches(Dataset[ObjectBatch]):
         self.chips, self.boxes = chips, boxes
 
     def __getitem__(self, draw: Draw) -> ObjectBatch:
-        batch, lie = self.chips.drawn(draw)
+        batch, crop, lie = self.chips.drawn(draw)
         targets = []
-        for row, attitude in zip(draw.rows, lie, strict=True):
-            corners, classes = self.boxes.of(int(row))
-            boxes = torch.from_numpy(turned_boxes(corners, attitude, batch.images.shape[-1]))
-            targets.append({"boxes": boxes, "labels": torch.from_numpy(classes).long()})
+        for i, (row, attitude) in enumerate(zip(draw.rows, lie, strict=True)):
+            boxes = self.boxes.of(int(row))
+            if crop:
+                top, left = crop.corners[i].tolist()
+                boxes = boxes.within(left, top, crop.side, crop.side, VISIBLE)
+            boxes = Boxes(turned_boxes(boxes.corners, attitude, batch.images.shape[-1]), boxes.classes)
+            if crop:  # what is left of an object may lie under a cloud
+                shown = usable(boxes, batch.labels[i].numpy())
+                boxes = Boxes(boxes.corners[shown], boxes.classes[shown])
+            corners, classes = (torch.from_numpy(part) for part in boxes)
+            targets.append({"boxes": corners, "labels": classes.long()})
         return ObjectBatch(batch.images, targets)
 
 
@@ -60,8 +68,8 @@ def turned_boxes(corners: NDArray[np.float32], attitude: Attitude, side: int) ->
 
 
 def train_loader(store: ChipStore, boxes: BoxStore, statistics: Statistics, train: Train) -> DataLoader[ObjectBatch]:
-    """Shuffled and augmented batches of the train split."""
-    chips = ChipBatches(store, statistics, train.augment, train.seed)
+    """Shuffled, cropped and augmented batches of the train split."""
+    chips = ChipBatches(store, statistics, train.augment, train.seed, train.crop)
     order = BatchOrder(store.rows("train"), train.batch, train.seed)
     return DataLoader(ObjectBatches(chips, boxes), batch_size=None, sampler=order)
 

@@ -173,7 +173,7 @@ def _course(
     mixed = hard.mixed if hard else None
     return _Course(
         TrainingTask(trained, CombinedLoss(settings.loss, weights), settings, names),
-        train_loader(store, statistics, settings.batch, settings.augment, settings.seed, mixed),
+        train_loader(store, statistics, settings.batch, settings.augment, settings.seed, mixed, settings.crop),
         loader(store, statistics, "val", settings.batch),
         "val_miou",
         "val mIoU",

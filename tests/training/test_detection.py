@@ -119,6 +119,7 @@ def test_a_detector_learns_from_chips_with_and_without_objects() -> None:
         ("labels", {"background": None}, "labels.background"),
         ("train", {"loss": {"dice": 1.0}}, "train.loss"),
         ("predict", {"views": 8}, "views 1"),
+        ("train", {"crop": 32}, "crops and windows of at least 64 pixels"),
         ("train", {"hard": 0.2}, "train.hard is not for detection"),
         ("train", {"model": {"library": "smp", "name": "Unet", "encoder": "resnet18"}}, "take torchvision"),
     ],
