@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from pipelines.config import settings
@@ -13,8 +14,10 @@ from pipelines.files import write_text
 
 _READY = "ready.txt"  # what was installed; there only if all of it was
 
-# One build of torch for all, so that what differs is what the peers do with it.
-_TORCH = ("torch==2.14.1", "torchvision==0.29.1", "segmentation-models-pytorch==0.6.0")
+# Of ours, so that what differs is what the peers do with it.
+_TORCH = tuple(
+    f"{name}=={version(name).partition('+')[0]}" for name in ("torch", "torchvision", "segmentation-models-pytorch")
+)
 
 
 class Unavailable(Exception):
@@ -48,7 +51,7 @@ class Environment:
         ):
             done = subprocess.run([_uv(), *step], capture_output=True, text=True)
             if done.returncode:
-                raise Unavailable(f"its environment cannot be made: {_last_line(done.stderr)}")
+                raise Unavailable(f"its environment cannot be made: {last_line(done.stderr)}")
         write_text(found, wanted)
         return interpreter
 
@@ -58,9 +61,12 @@ def _uv() -> str:
     return str(own) if own.exists() else "uv"
 
 
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no reason given")
+def last_line(text: str) -> str:
+    """Where a failed process says why."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it failed without a word")
 
 
 RASTER_VISION = Environment("raster-vision", ("rastervision_pytorch_backend==0.31.1", *_TORCH))
-RSLEARN = Environment("rslearn", ("rslearn==0.1.19", "einops>=0.8", "wandb>=0.16", *_TORCH))
+RSLEARN = Environment(  # it imports einops and wandb, and leaves asking for them to its extras
+    "rslearn", ("rslearn==0.1.19", "einops>=0.8", "wandb>=0.16", *_TORCH)
+)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peers.contender import cores
-from benchmarks.peers.environment import Environment, Unavailable
+from benchmarks.peers.environment import Environment, Unavailable, last_line
 
 _ROOT = Path(__file__).parents[2]
 _LIMIT = 1800  # seconds that one run may take
@@ -50,9 +50,13 @@ class Result:
     missing: dict[str, str] = field(default_factory=dict)  # those that could not run, and why
 
     def best(self, name: str) -> Run:
-        """The least of each figure over all rounds."""
+        """The least time and the most memory of all rounds."""
         runs = self.runs[name]
-        return Run(*(min(getattr(run, of) for run in runs) for of in ("seconds", "whole", "megabytes")))
+        return Run(
+            seconds=min(run.seconds for run in runs),
+            whole=min(run.whole for run in runs),
+            megabytes=max(run.megabytes for run in runs),
+        )
 
 
 def race(
@@ -92,13 +96,17 @@ def race(
 def _run(contender: Contender, folder: Path, out: Path, install: bool) -> Run:
     python = contender.environment.python(install) if contender.environment else Path(sys.executable)
     command = [python, "-m", f"benchmarks.peers.{contender.module}", folder, out, *contender.options]
-    threads = {name: str(cores()) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}  # all that there are, for all
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment |= {
+        name: str(cores()) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    }  # all that there are, for all
+    environment |= {"PYTHONPATH": str(_ROOT), "TMPDIR": str(out)}
     began = time.perf_counter()
     try:
         done = subprocess.run(
             list(map(str, command)),
             cwd=_ROOT,
-            env=os.environ | threads | {"PYTHONPATH": str(_ROOT), "TMPDIR": str(out)},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=_LIMIT,
@@ -107,14 +115,9 @@ def _run(contender: Contender, folder: Path, out: Path, install: bool) -> Run:
         raise Unavailable(f"it was not done after {_LIMIT} seconds") from None
     whole = time.perf_counter() - began
     if done.returncode:
-        raise Unavailable(_reason(done.stderr))
+        raise Unavailable(last_line(done.stderr))
     said = next(line for line in reversed(done.stdout.splitlines()) if line.startswith('{"seconds"'))
     return Run(whole=whole, **json.loads(said))
-
-
-def _reason(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    return lines[-1] if lines else "it failed without a word"
 
 
 def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
