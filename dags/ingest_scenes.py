@@ -25,6 +25,14 @@ with DAG(
         ),
         "since": day_param("First day"),
         "until": day_param("Last day"),
+        "retry": Param(
+            None,
+            type=["null", "string"],
+            title="Out of quarantine",
+            maxLength=4000,
+            pattern=r"^\s*(\*|[A-Za-z0-9][A-Za-z0-9._-]*(\s*,\s*[A-Za-z0-9][A-Za-z0-9._-]*)*)\s*$",
+            description="Ids of scenes to try again though they did not change, by commas; * for all. Empty: none.",
+        ),
     },
     doc_md=__doc__
     + """
@@ -45,6 +53,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
             "{{ '--area=' + params.area if params.area else '' }}",
             "{{ '--since=' + day(params.since, dag_run) if day(params.since, dag_run) else '' }}",
             "{{ '--until=' + day(params.until, dag_run) if day(params.until, dag_run) else '' }}",
+            "{{ '--retry=' + params.retry if params.retry else '' }}",
         ],
     )
     common = {"revision": revision_of("search", PLAN), "pool": "io"}

@@ -8,6 +8,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 from plugins import listener
 
+_OF_RUN = "/swath/of/{DAG_ID}/{RUN_ID}"
+
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
     """The Swath page as an ASGI application, imported at its first request: tasks load plugins too."""
@@ -23,5 +25,8 @@ class SwathPlugin(AirflowPlugin):
     listeners = [listener]  # noqa: RUF012 - as Airflow declares it
     fastapi_apps = [{"app": page, "url_prefix": "/swath", "name": "Swath"}]  # noqa: RUF012
     external_views = [  # noqa: RUF012
-        {"name": "Swath", "href": "/swath/", "destination": "nav", "url_route": "swath"}
+        {"name": "Swath", "href": "/swath/", "destination": "nav", "url_route": "swath"},
+        # a tab beside those of Airflow on each run and each task, with the part of the page that it is about
+        {"name": "Swath", "href": _OF_RUN, "destination": "dag_run", "url_route": "swath-run"},
+        {"name": "Swath", "href": _OF_RUN, "destination": "task_instance", "url_route": "swath-task"},
     ]

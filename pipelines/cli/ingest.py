@@ -27,12 +27,15 @@ Shard = Annotated[int, typer.Option(min=0, help="Which shard of the plan, counte
 Since = Annotated[str | None, typer.Option(help="First ISO date or time; default: params.scenes.dates.")]
 Until = Annotated[str | None, typer.Option(help="Last ISO date or time; default: params.scenes.dates.")]
 Area = Annotated[str | None, typer.Option(help="west,south,east,north in degrees; default: params.scenes.area.")]
+Retry = Annotated[
+    str | None, typer.Option(help="Scenes in quarantine to try again though they did not change: ids by commas, or *.")
+]
 
 
 @group.command("search")
-def search_command(run: Run, since: Since = None, until: Until = None, area: Area = None) -> None:
+def search_command(run: Run, since: Since = None, until: Until = None, area: Area = None, retry: Retry = None) -> None:
     """Find scenes that the catalog does not have yet, and write the plan to fetch them."""
-    emit(_search(load_params(), run, since, until, area))
+    emit(_search(load_params(), run, since, until, area, retry))
 
 
 @group.command("fetch")
@@ -54,10 +57,12 @@ def publish_command(run: Run) -> None:
 
 
 @group.command("all")
-def all_command(run: Run = "desk", since: Since = None, until: Until = None, area: Area = None) -> None:
+def all_command(
+    run: Run = "desk", since: Since = None, until: Until = None, area: Area = None, retry: Retry = None
+) -> None:
     """Search, fetch, validate and publish in a row; a source out of reach for one scene withholds no other."""
     params = load_params()
-    shards = _search(params, run, since, until, area)["shards"]
+    shards = _search(params, run, since, until, area, retry)["shards"]
     unreachable = []
     for shard in range(shards):
         try:
@@ -74,7 +79,9 @@ def _catalog(params: Params) -> Path:
     return settings().catalog / params.project
 
 
-def _search(params: Params, run: str, since: str | None, until: str | None, area: str | None) -> dict[str, Any]:
+def _search(
+    params: Params, run: str, since: str | None, until: str | None, area: str | None, retry: str | None
+) -> dict[str, Any]:
     from pipelines.scenes import catalog as catalogs
     from pipelines.scenes import quarantine, staging
     from pipelines.scenes.area import bounds_of, parse
@@ -84,6 +91,9 @@ def _search(params: Params, run: str, since: str | None, until: str | None, area
     catalog, scenes = _catalog(params), params.scenes
     bounds = parse(area) if area else bounds_of(scenes.area)
     found, refused = search(scenes, bounds, Dates.of(scenes.dates, since, until))
+    if retry:
+        asked = {id.strip() for id in retry.split(",")}
+        quarantine.lift_again(catalog, {c.id for c in found if c.id in asked or retry.strip() == "*"})
     known = {record.fingerprint for record in quarantine.records(catalog)}
     for entry in refused:
         quarantine.put(catalog, stage="search", **entry.model_dump())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def records(catalog: Path) -> list[Quarantined]:
 def lift(catalog: Path, id: str) -> None:
     """Take ``id`` out of quarantine: a later version of it is in the catalog."""
     _path(catalog, id).unlink(missing_ok=True)
+
+
+def lift_again(catalog: Path, ids: Collection[str]) -> None:
+    """Forget why those of ``ids`` that are in quarantine are there, so that they are tried though nothing changed."""
+    for record in records(catalog):
+        if record.id in ids:
+            log.info("%s is tried again; it was in quarantine: %s", record.id, record.reason)
+            lift(catalog, record.id)
 
 
 def _path(catalog: Path, id: str) -> Path:

@@ -12,13 +12,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from pipelines.atlas.places import below
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
-from plugins.pages import atlas, datasets, drift, models, overview
+from plugins.pages import atlas, datasets, drift, models, overview, runs, scenes
 from plugins.pages.site import STATIC, problem
 
 _DAY = "private, max-age=86400"
 
 app = FastAPI(title="Swath", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
-for part in (overview, atlas, models, drift, datasets):
+for part in (overview, atlas, models, drift, datasets, scenes, runs):
     app.include_router(part.router)
 
 

@@ -26,3 +26,15 @@ def show(request: Request, project: str) -> Response:
         terms=terms(versions),
         datasets=numbers_by_digest(name) if versions else {},
     )
+
+
+@router.get("/champion")
+def champion(request: Request, project: str) -> Response:
+    """The champion in a line, as a piece of the overview, which does not wait for MLflow."""
+    from pipelines.atlas.champions import history
+    from pipelines.atlas.places import project_in
+    from pipelines.config import settings
+
+    versions = history(project_in(settings().catalog, project).name)
+    found = next((version for version in versions if version.state == "champion"), None)
+    return page(request, "champion.jinja", project=project, champion=found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -25,28 +24,23 @@ def overview(request: Request) -> Response:
 
 def _summary(name: str) -> dict[str, Any]:
     from pipelines.atlas.layers import open_atlas
+    from pipelines.atlas.watches import watches
     from pipelines.scenes.quarantine import records
 
     here = settings()
-    atlas = open_atlas(name)
+    atlas, set_aside = open_atlas(name), records(here.catalog / name)
     return {
         "name": name,
         "scenes": len(atlas.scenes),
         "newest": atlas.scenes[0].datetime if atlas.scenes else None,
         "maps": {version: len(ids) for version, ids in sorted(atlas.maps.items(), reverse=True)},
         "docs": (here.reports / name / "data_docs" / "index.html").exists(),
-        "drift": [_verdict(path) for path in _newest(here.reports / name / "drift", "*/verdict.json")],
-        "quarantine": records(here.catalog / name),
+        "drift": next(iter(watches(name)), None),
+        "quarantine": len(set_aside),
+        "set_aside": max((record.when for record in set_aside), default=None),
     }
 
 
-def _verdict(path: Path) -> dict[str, Any]:
-    return dict(read_json(path)) | {"run": path.parent.name}
-
-
 def _notices() -> list[dict[str, Any]]:
-    return [dict(read_json(path)) for path in _newest(settings().home / "notices", "*.json")]
-
-
-def _newest(folder: Path, pattern: str) -> list[Path]:
-    return sorted(folder.glob(pattern), key=lambda path: -path.stat().st_mtime)[:_LATEST]
+    files = sorted((settings().home / "notices").glob("*.json"), key=lambda path: -path.stat().st_mtime)
+    return [dict(read_json(path)) for path in files[:_LATEST]]

@@ -17,7 +17,7 @@ from pipelines.atlas.places import projects
 from pipelines.config import settings
 
 STATIC = Path(__file__).parent / "static"
-PARTS = {"map": "Map", "models": "Models", "drift": "Drift", "data": "Datasets"}
+PARTS = {"map": "Map", "models": "Models", "drift": "Drift", "data": "Datasets", "scenes": "Scenes"}
 
 _PREFIX = "/swath"  # where Airflow mounts the app
 _loader = FileSystemLoader(Path(__file__).parent / "templates")
@@ -26,10 +26,9 @@ _templates = Jinja2Templates(env=Environment(loader=_loader, autoescape=True, tr
 
 def page(request: Request, template: str, *, project: str | None = None, status: int = 200, **values: Any) -> Response:
     """``template`` in the common frame. ``root`` is the page's own address, ``airflow`` Airflow's, as paths."""
-    root = str(request.scope.get("root_path", "")).rstrip("/")
     common = {
-        "root": root,
-        "airflow": root.removesuffix(_PREFIX),
+        "root": page_root(request),
+        "airflow": airflow_root(request),
         "mlflow": mlflow_address(),
         "projects": projects(),
         "project": project,
@@ -41,6 +40,16 @@ def page(request: Request, template: str, *, project: str | None = None, status:
     answer.headers["Cache-Control"] = "private, no-cache"
     answer.headers["Content-Security-Policy"] = _policy()
     return answer
+
+
+def page_root(request: Request) -> str:
+    """The path below which the app lies, without a slash at the end."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def airflow_root(request: Request) -> str:
+    """The path below which Airflow lies; empty for the root of its host."""
+    return page_root(request).removesuffix(_PREFIX)
 
 
 def problem(request: Request, status: int, sentence: str) -> Response:

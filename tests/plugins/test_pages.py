@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -16,10 +18,21 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from pipelines.files import write_json
+from pipelines.scenes.quarantine import put
 from plugins.pages.app import app
 from tests.atlas.ground import PROJECT, X, Y, Z, degrees, village
 
-_FILLED = {"project": PROJECT, "kind": "classes", "z": Z, "x": X, "y": Y, "path": "swath.css", "number": 1}
+_FILLED = {
+    "project": PROJECT,
+    "kind": "classes",
+    "z": Z,
+    "x": X,
+    "y": Y,
+    "path": "swath.css",
+    "number": 1,
+    "name": "d.r",
+}
+_FILLED |= {"dag": "monitor_drift", "run": "r1"}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +45,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (home / "secret.txt").write_text("xyzzy")
     write_json(
         home / "notices" / "n.json",
-        {"title": "d.t failed", "why": "<script>alert(1)</script>", "when": "2026-11-26T01:00:00+00:00"},
+        {"kind": "failure", "title": "d.t failed", "dag": "d", "task": "t", "run": "r"}
+        | {"why": "<script>alert(1)</script>", "when": "2026-11-26T01:00:00+00:00"},
     )
     with pytest.MonkeyPatch.context() as patch:
         for name in ("CATALOG", "PREDICTIONS", "REPORTS", "BASEMAP"):
@@ -129,7 +143,7 @@ def test_a_scene_beyond_the_limit_is_a_red_dot_that_leads_to_the_map(client: Tes
 
 
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
-    for path in ("", f"p/{PROJECT}/map", f"p/{PROJECT}/drift"):
+    for path in ("", f"p/{PROJECT}/map", f"p/{PROJECT}/drift", f"p/{PROJECT}/scenes"):
         answer = client.get(path)
         assert answer.status_code == 200
         assert "http://" not in answer.text.replace("http://airflow", "") and "https://" not in answer.text
@@ -162,6 +176,49 @@ def test_a_pixel_is_told(client: TestClient) -> None:
     assert {said["version"]: said["name"] for said in found["maps"]} == {1: "wood", 2: "house"}
     assert client.get(f"p/{PROJECT}/pixel.json?lon=1&lat=1").json() == {}
     assert client.get(f"p/{PROJECT}/pixel.json?lon=1000&lat=1").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("dag", "run", "target"),
+    [
+        ("ingest_scenes", "manual__1", f"/p/{PROJECT}/scenes"),
+        ("build_dataset", "manual__1", f"/p/{PROJECT}/data"),
+        ("train_model", "manual__1", f"/p/{PROJECT}/models"),
+        ("predict_scenes", "manual__1", f"/p/{PROJECT}/map"),
+        ("monitor_drift", "manual__01:00:00+00:00", f"/p/{PROJECT}/drift#monitor_drift.manual__01-00-00-00-00"),
+    ],
+)
+def test_a_run_leads_to_its_part(client: TestClient, dag: str, run: str, target: str) -> None:
+    answer = client.get(f"of/{dag}/{quote(run, safe='')}", follow_redirects=False)
+    assert answer.status_code == 307 and answer.headers["location"] == f"/swath{target}"
+
+
+def test_with_several_projects_a_run_leads_to_its_own(client: TestClient, home: Path) -> None:
+    (home / "catalog" / "another").mkdir()
+    left = home / "predictions" / "another" / "staging" / "predict_scenes.manual__1"
+    left.mkdir(parents=True)
+    found = client.get("of/predict_scenes/manual__1", follow_redirects=False).headers["location"]
+    unknown = client.get("of/predict_scenes/manual__2", follow_redirects=False).headers["location"]
+    shutil.rmtree(home / "catalog" / "another")
+    shutil.rmtree(home / "predictions" / "another")
+    assert found == "/swath/p/another/map" and unknown == "/swath/"
+
+
+def test_a_run_of_another_dag_has_no_part(client: TestClient) -> None:
+    answer = client.get("of/somebody_elses/manual__1")
+    assert answer.status_code == 200 and "leaves nothing" in answer.text
+
+
+def test_quarantine_is_shown_with_its_reason_and_another_try(client: TestClient, home: Path) -> None:
+    catalog = home / "catalog" / PROJECT
+    common = {"source": "s", "fingerprint": "f"}
+    put(catalog, id="burst", stage="validate", reason="Band <b>B02</b> is dark.", **common)
+    put(catalog, id="../evil", stage="search", reason="No id.", **common)
+    page = client.get(f"p/{PROJECT}/scenes").text
+    assert "Band &lt;b&gt;B02&lt;/b&gt; is dark." in page and 'data-retry="burst"' in page and 'data-retry="*"' in page
+    assert "../evil" in page and 'data-retry="../evil"' not in page
+    assert f'href="/swath/p/{PROJECT}/map?scene=late"' in page and "version 2" in page
+    shutil.rmtree(catalog / "quarantine")
 
 
 def test_the_newest_queue_is_shown(client: TestClient, home: Path) -> None:

@@ -264,6 +264,22 @@ def test_a_corrected_scene_leaves_quarantine_and_a_changed_one_is_replaced(tmp_p
     verify(read_scene(project.catalog, "s"), project.catalog)
 
 
+def test_a_scene_in_quarantine_is_tried_again_when_a_person_asks(tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    write_catalog(folder, [item(id, write_scene_files(folder / id, offset=-1000)) for id in ("s", "t")])
+    project = Project(tmp_path / "project", folder)
+    text = (project.folder / "params.yaml").read_text()
+    values = yaml.safe_load(text)
+    values["scenes"]["checks"]["value_range"] = [0.0, 0.0001]
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(values))
+    assert project.swath("all")["quarantined"] == 2
+    (project.folder / "params.yaml").write_text(text)  # the check was too strict; the scenes are as they were
+    assert project.swath("all", "--run", "r2")["published"] == 0 and set(project.reasons()) == {"s", "t"}
+    assert project.swath("all", "--run", "r3", "--retry", "t, unheard-of")["ids"] == ["t"]
+    assert set(project.reasons()) == {"s"}
+    assert project.swath("all", "--run", "r4", "--retry", "*")["ids"] == ["s"] and not project.reasons()
+
+
 def test_run_ids_and_shards_are_checked(tmp_path: Path, source: Path) -> None:
     project = Project(tmp_path / "project", source)
     for run in ("../x", "a/b", ""):

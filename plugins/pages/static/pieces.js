@@ -1,9 +1,9 @@
-// Pieces of the page that take a moment are fetched when their fold is opened, or when the address names them.
+// Pieces of the page that take a moment are fetched after it, and those in a fold when that is opened or named.
 (() => {
   async function fill(fold) {
-    if (!fold.open || fold.dataset.asked) return;
+    if (fold.open === false || fold.dataset.asked) return;
     fold.dataset.asked = "yes";
-    const place = fold.querySelector(".piece");
+    const place = fold.querySelector(".piece") ?? fold;
     try {
       const answer = await fetch(fold.dataset.piece);
       if (!answer.ok) throw new Error((await answer.json()).detail);
@@ -16,7 +16,7 @@
   }
 
   const named = () => document.getElementById(location.hash.slice(1))?.closest("details");
-  for (const fold of document.querySelectorAll("details[data-piece]")) {
+  for (const fold of document.querySelectorAll("[data-piece]")) {
     fold.addEventListener("toggle", () => fill(fold));
     fill(fold);
   }

@@ -1,0 +1,32 @@
+"""The catalog, and what is not in it: quarantine with its reasons, and another try."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from plugins.pages.site import page
+
+router = APIRouter(prefix="/p/{project}")
+
+_SHOWN = 200  # newest scenes; the map has them all
+
+
+@router.get("/scenes")
+def show(request: Request, project: str) -> Response:
+    from pipelines.atlas.layers import open_atlas
+    from pipelines.scenes.quarantine import records
+
+    atlas = open_atlas(project)
+    versions = {
+        scene.id: sorted((version for version, ids in atlas.maps.items() if scene.id in ids), reverse=True)
+        for scene in atlas.scenes[:_SHOWN]
+    }
+    return page(
+        request,
+        "scenes.jinja",
+        project=project,
+        scenes=atlas.scenes[:_SHOWN],
+        count=len(atlas.scenes),
+        versions=versions,
+        quarantine=sorted(records(atlas.catalog), key=lambda record: record.when, reverse=True),
+    )
