@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from pipelines.workspace.workspace import close_workspace, open_workspace
 
 CERTIFICATE, SPLIT_MAP, MANIFEST, LABELS = "certificate.json", "certificate.png", "manifest.json", "labels"
 
+_OURS = re.compile(r"dataset/[^\0]+/v\d+\0[0-9a-f]{40}\0")  # people may have tags of their own there
 _FRESH = 30  # seconds for which the mirror is taken as it is
 
 
@@ -51,7 +53,8 @@ def datasets(project: str) -> list[Dataset]:
     place = project_in(settings().reports, project).name  # a name that git takes for no pattern or option
     fields = "%(refname:short)%00%(*objectname)%00%(*committerdate:iso-strict)%00%(*contents)%00%00"
     listed = git("for-each-ref", f"--format={fields}", f"refs/tags/dataset/{place}/", at=_mirrored())
-    found = [_dataset(project, entry.strip("\n")) for entry in listed.split("\0\0") if entry.strip("\n\0")]
+    entries = (entry.strip("\n") for entry in listed.split("\0\0"))
+    found = [_dataset(project, entry) for entry in entries if _OURS.match(entry)]
     return sorted(found, key=lambda dataset: -dataset.number)
 
 

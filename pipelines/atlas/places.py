@@ -13,12 +13,19 @@ def projects() -> list[str]:
     """Names of all projects that have scenes, maps or reports here."""
     here = settings()
     found = (p for root in (here.catalog, here.predictions, here.reports) if root.is_dir() for p in root.iterdir())
-    return sorted({path.name for path in found if path.is_dir() and not path.name.startswith(".")})
+    return sorted({path.name for path in found if path.is_dir() and _is_name(path.name)})
 
 
 def project_in(root: Path, project: str) -> Path:
     """The folder of ``project`` below ``root``. Raises ``BadData`` if the name cannot be one."""
     return below(root, safe_id(project))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return safe_id(name) == name
+    except BadData:  # such as lost+found on a mounted disk
+        return False
 
 
 def below(root: Path, path: str) -> Path:

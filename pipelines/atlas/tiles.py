@@ -12,6 +12,7 @@ import numpy as np
 from morecantile import Tile, TileMatrixSet
 from morecantile import tms as grids
 from rasterio.crs import CRS
+from rasterio.errors import RasterioIOError
 from rasterio.warp import transform_bounds
 from rio_tiler.colormap import cmap
 from rio_tiler.errors import EmptyMosaicError, TileOutsideBounds
@@ -32,6 +33,7 @@ _CRS, _DEGREES = CRS.from_epsg(3857), CRS.from_epsg(4326)
 RIGHT, WRONG = (27, 138, 107, 90), (214, 39, 40, 255)
 CLOUD, SHADOW = (235, 235, 245, 220), (60, 60, 90, 200)
 
+_PASSED_OVER = (TileOutsideBounds, RasterioIOError)  # what lies elsewhere, and a file that is being replaced or gone
 _MOST = 60  # scenes that one tile is put together from: the newest; more only happens when looking from far off
 _FULL = 100  # percent
 _SIDE = 256
@@ -66,7 +68,7 @@ def tile(
     if not found:
         return _EMPTY
     try:
-        image, _ = mosaic_reader(found[:_MOST], read, x, y, z, threads=1, allowed_exceptions=(TileOutsideBounds,))
+        image, _ = mosaic_reader(found[:_MOST], read, x, y, z, threads=1, allowed_exceptions=_PASSED_OVER)
     except EmptyMosaicError:
         return _EMPTY
     return bytes(image.render(img_format="PNG", colormap=colours, zlevel=1))

@@ -92,7 +92,9 @@ async def tile(
         return tiles.tile(atlas, kind, x, y, z, until=until, scene=scene, version=version, bands=chosen)  # type: ignore[arg-type]
 
     picture = await to_thread.run_sync(draw, limiter=_drawing())
-    return Response(picture, media_type="image/png", headers={"Cache-Control": _KEPT})
+    # errors hang on the labels too, which come and go by a way of their own
+    cache = "private, no-cache" if kind == "errors" else _KEPT
+    return Response(picture, media_type="image/png", headers={"Cache-Control": cache})
 
 
 @router.get("/pixel.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -42,5 +43,8 @@ def _summary(name: str) -> dict[str, Any]:
 
 
 def _notices() -> list[dict[str, Any]]:
-    files = sorted((settings().home / "notices").glob("*.json"), key=lambda path: -path.stat().st_mtime)
-    return [dict(read_json(path)) for path in files[:_LATEST]]
+    found = []
+    for path in (settings().home / "notices").glob("*.json"):
+        with suppress(FileNotFoundError):  # upkeep removes old ones
+            found.append(dict(read_json(path)))
+    return sorted(found, key=lambda notice: str(notice["when"]), reverse=True)[:_LATEST]

@@ -56,7 +56,8 @@ def problem(request: Request, status: int, sentence: str) -> Response:
     """An error as a page for a person, and as JSON for a script."""
     if "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": sentence}, status_code=status)
-    return page(request, "problem.jinja", status=status, sentence=sentence, code=status)
+    # names of projects are for those who are logged in, and whether somebody is was not asked on every way to an error
+    return page(request, "problem.jinja", status=status, sentence=sentence, code=status, projects=())
 
 
 def mlflow_address() -> str | None:

@@ -86,6 +86,12 @@ def test_a_person_without_a_login_is_shown_where_to_get_one(home: Path) -> None:
     assert answer.status_code == 401 and "/auth/login" in answer.text and PROJECT not in answer.text
 
 
+@pytest.mark.parametrize(("method", "path"), [("GET", "/nothing"), ("POST", "/"), ("GET", "/p/x/map"), ("GET", "/")])
+def test_no_way_to_an_error_tells_a_stranger_what_projects_there_are(home: Path, method: str, path: str) -> None:
+    answer = TestClient(app).request(method, path, headers={"Accept": "text/html"})
+    assert answer.status_code in (401, 403, 404, 405) and PROJECT not in answer.text
+
+
 @pytest.mark.parametrize(
     "path",
     [
