@@ -36,7 +36,7 @@ lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/mypy --cache-dir $(VAR)/cache/mypy
 	$(VENV)/bin/lint-imports --cache-dir $(VAR)/cache/import-linter
 
-bench: $(VENV)/.ready  ## every figure that the README quotes
+bench: $(VENV)/.ready  ## every figure of speed; peers run where `python -m benchmarks.inference --install` was run
 	@for file in benchmarks/*.py; do echo "== $$file"; \
 		PYTHONPATH=. $(VENV)/bin/python -m benchmarks.$$(basename $$file .py) || exit 1; done
 
