@@ -148,6 +148,7 @@ class Chips(_Section):
     stride: Annotated[int, Field(ge=1)]
     min_valid: Share
     keep_empty: Share = 1.0
+    pixels: Literal["shards", "scenes"] = "shards"
     shard: Annotated[int, Field(ge=1)] = 2048
 
 

@@ -21,6 +21,7 @@ from rasterio.windows import Window
 from pipelines.config.params import Params
 from pipelines.dataset.blocks import SPLITS
 from pipelines.dataset.boxes import write_boxes
+from pipelines.dataset.scene_pixels import SCENES, ChipScenes
 from pipelines.dataset.shards import HEADER, INDEX, ChipHeader, band_means, shard_file
 from pipelines.dataset.snapshot import Manifest
 from pipelines.errors import BadData
@@ -43,6 +44,7 @@ def cut_chips(
 ) -> gpd.GeoDataFrame:
     """Write the chips of ``plan`` to the folder ``target`` in the layout of ``ChipStore``; return the index.
 
+    With ``chips.pixels: scenes`` no images are written, and all else is the same to the byte.
     Rows come in the order of split, scene, row and column. Memory holds strips of a scene as high as a chip and a block
     of its file, and no wider than ``_STRIP`` allows. Raises ``BadData`` if a scene's bytes are not those of the
     manifest, if a block cannot be read, or if a usable pixel is not a finite number.
@@ -64,7 +66,8 @@ def cut_chips(
     )
     with replacing(target) as draft:
         draft.mkdir()
-        shards = _Shards(draft, len(index), params.chips.shard, header)
+        in_scenes = params.chips.pixels == "scenes"
+        shards = _Shards(draft, len(index), params.chips.shard, header, images=not in_scenes)
         for done, (id, chips) in enumerate(index.groupby("scene_id", sort=True)):
             report(done, index["scene_id"].nunique(), f"cutting {id}")
             scene = scenes[str(id)]
@@ -80,6 +83,10 @@ def cut_chips(
             index[f"mean_{band}"] = means[:, i] * index[f"scale_{band}"] + index[f"offset_{band}"]
         index.to_parquet(draft / INDEX)
         write_json(draft / HEADER, header.model_dump(mode="json"))
+        if in_scenes:
+            shown = tuple(scenes[id] for id in sorted(set(index["scene_id"])))
+            pinned = ChipScenes(project=manifest.project, scenes=shown)
+            write_json(draft / SCENES, pinned.model_dump(mode="json"))
         if params.task == "detection":
             write_boxes(draft, scenes, source)
     return index
@@ -234,12 +241,13 @@ def _joined(held: Strip, above: int, new: Strip) -> Strip:
 class _Shards:
     """Arrays on disk that chips are written into, by row number."""
 
-    def __init__(self, folder: Path, chips: int, per_shard: int, header: ChipHeader) -> None:
+    def __init__(self, folder: Path, chips: int, per_shard: int, header: ChipHeader, images: bool) -> None:
         self._per_shard = per_shard
         self._files: list[dict[str, tuple[Path, int]]] = []  # of each shard: the part's file, and where chips begin
         size = header.size
-        shapes: dict[str, tuple[tuple[int, ...], str]] = {"images": ((len(header.bands), size, size), header.dtype)}
-        shapes |= {"labels": ((size, size), "uint8"), "masks": ((size, size), "uint8")}
+        shapes: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(("labels", "masks"), ((size, size), "uint8"))
+        if images:
+            shapes["images"] = (len(header.bands), size, size), header.dtype
         for shard, start in enumerate(range(0, chips, per_shard)):
             n = min(per_shard, chips - start)
             parts = {}
@@ -251,8 +259,9 @@ class _Shards:
 
     def write(self, row: int, image: NDArray[Any], mask: NDArray[np.uint8], labels: NDArray[np.uint8]) -> None:
         shard, position = divmod(row, self._per_shard)
-        for part, array in (("images", image), ("labels", labels), ("masks", mask)):
-            file, begin = self._files[shard][part]
+        arrays = {"images": image, "labels": labels, "masks": mask}
+        for part, (file, begin) in self._files[shard].items():
+            array = arrays[part]
             with file.open("r+b") as stream:  # a mapped array would have each page read before it is overwritten
                 stream.seek(begin + position * array.nbytes)
                 stream.write(np.ascontiguousarray(array).data)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.dataset.crop import Crop
+from pipelines.dataset.scene_pixels import SCENES, ScenePixels
 from pipelines.errors import BadData
 from pipelines.files import read_json
 
@@ -41,7 +42,8 @@ class ChipStore:
     ``index`` is a GeoDataFrame (RangeIndex) with the columns of the plan (chip_id, scene_id, split, block_id, region,
     row, col, size, geometry) and shard, position, valid, content, datetime, season, zone, ``pixels_<class>``,
     ``mean_<band>`` (physical units), ``scale_<band>`` and ``offset_<band>``. ``scale`` and ``offset`` are float32
-    ``(chips, bands)``. A store may be sent to another process: the arrays are mapped again there.
+    ``(chips, bands)``. A store may be sent to another process: the arrays are mapped again there. Where the images of
+    chips were left in their scenes (``chips.pixels``), they come from the catalog of this machine; nobody else knows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,7 +57,12 @@ class ChipStore:
         self.scale = self._columns("scale_")
         self.offset = self._columns("offset_")
         lies = self.index["shard"].to_numpy(np.int64), self.index["position"].to_numpy(np.int64)
-        self._images = _Part(self.folder, "images", *lies, len(self.bands), self.header.dtype)
+        kind = len(self.bands), self.header.dtype
+        self._images = (
+            ScenePixels(self.folder, self.index, *kind)
+            if (self.folder / SCENES).exists()
+            else _Part(self.folder, "images", *lies, *kind)
+        )
         self._labels, self._masks = (_Part(self.folder, part, *lies) for part in ("labels", "masks"))
 
     def __len__(self) -> int:

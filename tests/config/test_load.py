@@ -34,6 +34,7 @@ def test_a_mapping_can_be_replaced_as_a_whole(tmp_path: Path) -> None:
         ("train: {lr: -1}", r"train\.lr"),
         ("train: {learning_rate: 1}", r"train\.learning_rate"),
         ("chips: {size: 100}", r"chips\.size"),
+        ("chips: {pixels: cogs}", r"chips\.pixels"),
         ("train: {crop: 40}", r"train\.crop"),
         ("train: {crop: 96}", "does not fit into chips of chips.size 64"),
         ("split: {fractions: {train: 0.9}}", "add up to 1"),

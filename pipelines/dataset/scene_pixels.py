@@ -1,0 +1,114 @@
+"""Images of chips that no shard holds: windows of the catalog's scenes, read when they are asked for.
+
+Labels and masks are in shards all the same, two bytes a pixel. To burn 300 shapes into 256 x 256 pixels takes as long
+as to load twenty chips, and every later stage would depend on the labels and their code.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rasterio
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from pipelines.config.settings import settings
+from pipelines.dataset.crop import Crop
+from pipelines.errors import BadData
+from pipelines.files import read_json
+from pipelines.scenes.catalog import verify
+from pipelines.scenes.scene import Scene
+
+SCENES = "scenes.json"
+_BLOCK = 512  # rows of a block of the catalog's COGs
+_OPEN = 64  # scenes that stay open for each thread, with their decoded blocks in GDAL's cache
+_MOST_THREADS = 16
+
+
+class ChipScenes(BaseModel):
+    """``scenes.json``: the very scenes, with checksums, that images are read from. Where it is, shards have none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    project: str
+    scenes: tuple[Scene, ...]
+
+
+class ScenePixels:
+    """Images of chips from the catalog of this machine (``SWATH_CATALOG``).
+
+    Each scene's bytes are compared with its checksum before its first pixel is read. Blocks are decoded by several
+    threads; a strip of ground always falls to the same thread, since GDAL keeps decoded blocks by open file. How many
+    of them it keeps, ``GDAL_CACHEMAX`` says (5 % of the memory).
+    """
+
+    def __init__(self, folder: Path, index: pd.DataFrame, bands: int, dtype: str) -> None:
+        pinned = ChipScenes.model_validate(read_json(folder / SCENES))
+        numbers = {scene.id: number for number, scene in enumerate(pinned.scenes)}
+        self._scenes = pinned.scenes
+        self._catalog = settings().catalog / pinned.project
+        self._scene: NDArray[np.int64] = index["scene_id"].map(numbers).to_numpy(np.int64)  # of each chip
+        self._corner: NDArray[np.int64] = index[["row", "col"]].to_numpy(np.int64)
+        self._bands, self._dtype = bands, dtype
+        self._verified: set[int] = set()
+        self._openers: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_openers": []}  # open files stay in their process
+
+    def read(self, rows: NDArray[np.integer], crop: Crop) -> NDArray[Any]:
+        """The windows ``(n, bands, side, side)``.
+
+        Raises ``BadData`` if a scene is not in the catalog, is not what it was, or cannot be read.
+        """
+        images = np.empty((len(rows), self._bands, crop.side, crop.side), self._dtype)
+        scene, corner = self._scene[rows], self._corner[rows] + crop.corners
+        for number in np.unique(scene).tolist():
+            self._verify(number)
+        if not self._openers:
+            threads = min(os.cpu_count() or 1, _MOST_THREADS)
+            self._openers = [lru_cache(_OPEN)(rasterio.open) for _ in range(threads)]
+        strip = corner[:, 0] // _BLOCK
+        thread = (scene + strip) % len(self._openers)
+        order = np.lexsort((corner[:, 1] // _BLOCK, strip, scene))  # those of one block one after another
+
+        def work(opener: int) -> None:
+            for i in order[thread[order] == opener]:
+                top, left = corner[i].tolist()
+                window = Window(left, top, crop.side, crop.side)
+                self._window(self._openers[opener], self._scenes[scene[i]], window, images[i])
+
+        with ThreadPoolExecutor(len(self._openers)) as pool:
+            list(pool.map(work, np.unique(thread).tolist()))
+        return images
+
+    def _window(self, opened: Any, scene: Scene, window: Window, image: NDArray[Any]) -> None:
+        path = scene.image_path(self._catalog)
+        try:
+            opened(path).read(window=window, out=image)
+        except RasterioError as error:
+            raise BadData(
+                f"Scene {scene.id} cannot be read from {path} ({error}); delete it from the catalog and ingest it "
+                "again."
+            ) from error
+
+    def _verify(self, number: int) -> None:
+        if number in self._verified:
+            return
+        scene = self._scenes[number]
+        if not scene.image_path(self._catalog).is_file():
+            raise BadData(
+                f"data/chips holds no pixels (chips.pixels: scenes), and {self._catalog} has no scene {scene.id} to "
+                "read them from. Set SWATH_CATALOG to the catalog that the dataset was made of, or run the chip stage "
+                "with chips.pixels: shards."
+            )
+        verify(scene, self._catalog)
+        self._verified.add(number)
