@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
@@ -15,6 +15,8 @@ from pipelines.bundle.store import Bundle, open_again, require_store
 from pipelines.errors import BadData
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.registry import aliases
+
+_ADDRESS = re.compile(r"models:/(?P<name>[^@/]+)/(?P<version>\d+)")
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,17 @@ def version_tags(model: Model, project: str) -> dict[str, Any]:
 
 
 def _version(client: MlflowClient, model: Model, project: str) -> ModelVersion:
-    number = urlsplit(model.uri).path.rpartition("/")[2] if model.uri.startswith("models:/") else None
-    known = aliases.versions(client, project)
+    address = _ADDRESS.fullmatch(model.uri)
+    name, number = (address["name"], address["version"]) if address else (project, None)
+    known = aliases.versions(client, name)
     same = [one for one in known if one.tags.get(aliases.BUNDLE_DIGEST) == model.digest]
     named = [one for one in known if str(one.version) == number]
     chosen = [one for one in same if one in named] or same
     if chosen:
-        return aliases.version(client, project, str(chosen[0].version))
+        return aliases.version(client, name, str(chosen[0].version))
     if named:
         raise BadData(
-            f"Version {number} of {project} in the registry holds another bundle than that which made the map "
+            f"Version {number} of {name} in the registry holds another bundle than that which made the map "
             f"({model.digest[:12]}); its decision says nothing of this map."
         )
-    raise BadData(f"The registry has no version of {project} with this bundle ({model.digest[:12]}).")
+    raise BadData(f"The registry has no version of {name} with this bundle ({model.digest[:12]}).")
