@@ -5,8 +5,10 @@
 Random chips of 4 bands, 256 px, uint16, in batches of 32, to float32 tensors in physical units with masked pixels
 filled, and labels as int64. Every way but the memory's reads image, labels and mask; a corner of every fourth chip is
 masked. Ours reads memory-mapped shards in the training process; `augmented` adds flips, quarter turns and brightness,
-`all` also color, contrast and haze. All files are in the page cache. The ways run in turn, twice, and the faster
-counts. Prints one JSON object: samples a second, and ratios of ours, with and without augmentation, to each way.
+`all` also color, contrast and haze; `crops` are windows of 256 px of chips of 512, augmented; `scenes` reads images
+from a COG (chips.pixels: scenes), augmented, and `decoding` has a cache of 64 MB, which holds little of it. All files
+are in the page cache. The ways run in turn, twice, and the faster counts. Prints one JSON object: samples a second, and
+ratios of ours, with and without augmentation, to each way.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,11 +31,13 @@ from rasterio.windows import Window
 from shapely.geometry import box
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.peers.chipping.ours import cut
+from benchmarks.peers.scene import make_scene
 from pipelines.dataset.shards import HEADER, INDEX, ChipHeader, ChipStore, shard_file
 from pipelines.dataset.statistics import BandStatistics, Statistics, fill_masked
 from pipelines.files import write_json
 from pipelines.scenes.scene import MaskBit
-from pipelines.training.batches import train_loader
+from pipelines.training.batches import Batch, train_loader
 
 SIZE, BATCH, BANDS = 256, 32, ("B02", "B03", "B04", "B08")
 PARTS = ("image", "label", "mask")
@@ -40,21 +45,21 @@ SCALE, MEANS = np.float32(1e-4), np.full(len(BANDS), 0.2, np.float32)
 AUGMENTATION = ("flip", "rotate90", "brightness")
 
 
-def make_store(folder: Path, chips: int) -> tuple[ChipStore, Statistics]:
+def make_store(folder: Path, chips: int, size: int = SIZE) -> tuple[ChipStore, Statistics]:
     """A folder of chips as the chip stage leaves it, and statistics of its bands."""
     folder.mkdir()
     random = np.random.default_rng(0)
     images = np.lib.format.open_memmap(
-        folder / shard_file(0, "images"), mode="w+", dtype=np.uint16, shape=(chips, len(BANDS), SIZE, SIZE)
+        folder / shard_file(0, "images"), mode="w+", dtype=np.uint16, shape=(chips, len(BANDS), size, size)
     )
     for image in images:
         image[:] = random.integers(0, 4000, image.shape, dtype=np.uint16)
     images.flush()
-    np.save(folder / shard_file(0, "labels"), np.zeros((chips, SIZE, SIZE), np.uint8))
-    masks = np.zeros((chips, SIZE, SIZE), np.uint8)
+    np.save(folder / shard_file(0, "labels"), np.zeros((chips, size, size), np.uint8))
+    masks = np.zeros((chips, size, size), np.uint8)
     masks[::4, :64, :64] = MaskBit.CLOUD
     np.save(folder / shard_file(0, "masks"), masks)
-    header = ChipHeader(bands=BANDS, units=("reflectance",) * 4, classes=("a", "b"), size=SIZE, dtype="uint16")
+    header = ChipHeader(bands=BANDS, units=("reflectance",) * 4, classes=("a", "b"), size=size, dtype="uint16")
     write_json(folder / HEADER, header.model_dump(mode="json"))
     columns: dict[str, Any] = {"chip_id": [str(i) for i in range(chips)], "split": "train", "shard": 0}
     columns |= {"position": range(chips)}
@@ -64,6 +69,23 @@ def make_store(folder: Path, chips: int) -> tuple[ChipStore, Statistics]:
     spread = {"mean": float(MEANS[0]), "std": 0.1, "minimum": 0.0, "maximum": 1.0, "p01": 0.0, "p99": 0.6}
     bands = tuple(BandStatistics(name=name, units="reflectance", **spread) for name in BANDS)
     return ChipStore(folder), Statistics(bands=bands, class_pixels={"a": 1, "b": 1}, chips=chips)
+
+
+def make_scene_store(folder: Path, side: int) -> ChipStore:
+    """Chips of one scene whose images stay in its COG."""
+    folder.mkdir()
+    make_scene(folder, side)
+    (folder / "catalogs").mkdir()
+    (folder / "catalogs" / "benchmark").symlink_to(folder / "catalog")
+    os.environ["SWATH_CATALOG"] = str(folder / "catalogs")
+    cut(folder, folder / "chips", pixels="scenes")
+    return ChipStore(folder / "chips")
+
+
+def decoding(batches: DataLoader[Batch]) -> Iterator[Batch]:
+    """With hardly a decoded block kept, as of scenes that are larger together than GDAL's cache."""
+    with rasterio.Env(GDAL_CACHEMAX=64 * 2**20):
+        yield from batches
 
 
 def make_files(folder: Path, store: ChipStore) -> list[Path]:
@@ -185,6 +207,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         store, statistics = make_store(folder / "chips", given.chips)
+        large, _ = make_store(folder / "large", given.chips // 4, 2 * SIZE)
+        scenes = make_scene_store(folder / "scenes", given.side)
         files = make_files(folder / "files", store)
         make_rasters(folder / "rasters", given.side)
         windows = Windows(folder / "rasters", given.chips)
@@ -194,6 +218,9 @@ def main() -> None:
             "ours": lambda: train_loader(store, statistics, BATCH, (), 0),
             "ours, augmented": lambda: train_loader(store, statistics, BATCH, AUGMENTATION, 0),
             "ours, all": lambda: train_loader(store, statistics, BATCH, everything, 0),
+            "ours, crops": lambda: train_loader(large, statistics, BATCH, AUGMENTATION, 0, crop=SIZE),
+            "ours, scenes": lambda: train_loader(scenes, statistics, BATCH, AUGMENTATION, 0),
+            "ours, scenes, decoding": lambda: decoding(train_loader(scenes, statistics, BATCH, AUGMENTATION, 0)),
             "npy files": lambda: DataLoader(Files(files), batch_size=BATCH, shuffle=True),
             "raster windows": lambda: DataLoader(windows, batch_size=BATCH),
             "torchgeo": lambda: torchgeo(folder / "rasters", given.chips),

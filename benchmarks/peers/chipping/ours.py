@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import geopandas as gpd
@@ -15,12 +16,20 @@ from pipelines.dataset.snapshot import Manifest
 from pipelines.scenes.scene import Scene
 
 
-def params(labels: Path) -> Params:
+def cut(folder: Path, target: Path, **chips: object) -> None:
+    """The chip stage on the work in ``folder``; ``chips`` are further settings of that section."""
+    scene = Scene.model_validate_json((folder / SCENE).read_text())
+    manifest = Manifest(project="benchmark", bands=BANDS, dtype="uint16", scenes=(scene,), labels=())
+    labels = folder / "labels"
+    cut_chips(plan(scene), manifest, folder / "catalog", labels, params(labels, chips), target)
+
+
+def params(labels: Path, chips: Mapping[str, object]) -> Params:
     values = load_params().model_dump(mode="json")
     values["scenes"] |= {"bands": BANDS, "assets": BANDS}
     values["labels"] |= {"source": str(labels), "field": None}
     values["labels"]["classes"] = [{"name": n, "value": i + 1, "color": "#000000"} for i, n in enumerate(CLASSES)]
-    values["chips"] |= {"size": WINDOW, "stride": WINDOW}
+    values["chips"] |= {"size": WINDOW, "stride": WINDOW} | chips
     return Params.model_validate(values)
 
 
@@ -43,11 +52,8 @@ def plan(scene: Scene) -> gpd.GeoDataFrame:
 
 def main() -> None:
     folder, out, _ = given()
-    scene = Scene.model_validate_json((folder / SCENE).read_text())
-    manifest = Manifest(project="benchmark", bands=BANDS, dtype="uint16", scenes=(scene,), labels=())
-    labels = folder / "labels"
     with timed():
-        cut_chips(plan(scene), manifest, folder / "catalog", labels, params(labels), out / "chips")
+        cut(folder, out / "chips")
 
 
 if __name__ == "__main__":
