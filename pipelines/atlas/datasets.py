@@ -27,7 +27,7 @@ from pipelines.workspace.workspace import close_workspace, open_workspace
 CERTIFICATE, SPLIT_MAP, MANIFEST, LABELS = "certificate.json", "certificate.png", "manifest.json", "labels"
 
 _OURS = re.compile(r"dataset/[^\0]+/v\d+\0[0-9a-f]{40}\0")  # people may have tags of their own there
-_FRESH = 30  # seconds for which the mirror is taken as it is
+_FRESH = 120  # seconds for which the mirror is taken as it is; a version made on this machine is in it at once
 
 
 class Dataset(BaseModel):

@@ -19,6 +19,7 @@ router = APIRouter(prefix="/p/{project}")
 
 _KINDS = ("image", "classes", "confidence", "errors", "mask")
 _KEPT = "private, max-age=86400"  # tiles carry the state of the atlas in their address
+_BRIEFLY = "private, max-age=60"  # but not that of the labels
 
 Until = Annotated[date | None, Query()]
 Scene = Annotated[str | None, Query(max_length=128)]
@@ -91,10 +92,9 @@ async def tile(
         atlas = open_atlas(project)
         return tiles.tile(atlas, kind, x, y, z, until=until, scene=scene, version=version, bands=chosen)  # type: ignore[arg-type]
 
+    kept = _BRIEFLY if kind == "errors" else _KEPT
     picture = await to_thread.run_sync(draw, limiter=_drawing())
-    # errors hang on the labels too, which come and go by a way of their own
-    cache = "private, no-cache" if kind == "errors" else _KEPT
-    return Response(picture, media_type="image/png", headers={"Cache-Control": cache})
+    return Response(picture, media_type="image/png", headers={"Cache-Control": kept})
 
 
 @router.get("/pixel.json")

@@ -138,7 +138,7 @@ def test_the_page_follows_the_theme_of_airflow(page: Any, swath: Any) -> None:
         page.reload()
         swath.get_by_text("Scenes in the catalog").first.wait_for()
         seen[theme] = swath.locator("body").evaluate("body => getComputedStyle(body).backgroundColor")
-        around = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        around = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
         assert seen[theme] == around, "a page of another colour than its frame"
     assert seen["dark"] != seen["light"]
 
