@@ -217,7 +217,10 @@ def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, m
     model.judge(world.poor)
     model.promote(approver="kim", run="train_model.monday")
     model.enter(world.good)
-    model.judge(world.good)
+    params = model.params(world.good)
+    patient = params.gate.model_copy(update={"max_slowdown": 100.0})  # other work on the machine is not the point here
+    params = params.model_copy(update={"gate": patient})
+    assert gate(world.good.workspace.folder, world.good.workspace.catalog, params).verdict == "promote"
     model.promote(run="train_model.monday")
     monkeypatch.delenv(RUN)
     catalog = tmp_path / "catalog"
