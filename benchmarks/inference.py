@@ -2,11 +2,11 @@
 
     python -m benchmarks.inference [--side 4096] [--small 200] [--rounds 2] [--install]
 
-A scene of 4 bands of uint16 (COG, 512 px tiles, DEFLATE) becomes a map by the same network, a U-Net with ResNet-18 and
-random weights, by each contender in a process of its own, on all processors. The peers take windows of 256 px without
-overlap, torch in full precision, and write a GeoTIFF of classes. Ours overlaps and blends its windows and writes
-classes and confidence as COGs with overviews, an item and the profile of the watch. The bare network over the windows
-that ours needs (`passes`) is what no code around it could beat.
+A scene of 4 bands of uint16 (COG, 512 px tiles, DEFLATE) becomes a map by the same network, a U-Net with ResNet-18 that
+was trained for a moment, by each contender in a process of its own, on all processors. The peers take windows of
+256 px without overlap, torch in full precision, and write a GeoTIFF of classes. Ours overlaps and blends its windows
+and writes classes and confidence as COGs with overviews, an item and the profile of the watch. The bare network over
+the windows that ours needs (`passes`) is what no code around it could beat.
 
 Then a raster of `--small` pixels a side, where what counts is the whole process from its start, imports and loading
 included; ours is `swath predict` there.

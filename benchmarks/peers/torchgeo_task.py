@@ -48,7 +48,7 @@ class _Batches(ChipBatches):
         self.normalized = Normalized(nn.Identity(), self.statistics)
 
     def __getitem__(self, draw: Draw) -> dict[str, Tensor]:  # type: ignore[override]
-        batch, _ = self.drawn(draw)
+        batch = self.drawn(draw)[0]
         images = self.normalized(batch.images)
         if not self.whole:
             return {"image": images, "mask": batch.labels}

@@ -76,7 +76,7 @@ def test_ours_and_a_plain_loop_make_the_same_map(tmp_path: Path) -> None:
     command = Contender("command", "mapping.command", needed=True)
     result = race([PEERS[0], *ours(256, 64), command], tmp_path, 1, install=False, look=maps)
     assert maps.same[PLAIN] == 1
-    assert maps.same["ours 256 px f32"] == maps.same["command"] > 0.8  # its windows overlap
+    assert maps.same["ours 256 px f32"] == maps.same["command"] > 0.6  # its windows overlap, and the network sees far
     assert maps.same["ours 256 px bf16"] == pytest.approx(maps.same["command"], abs=0.02)
     figures = told(result, maps, 512, [256])["figures"]
     best = min(result.best(f"passes 256 px {name}").seconds for name in ("openvino", "onnxruntime"))

@@ -17,7 +17,7 @@ from benchmarks.peers.mapping.network import CLASSES, OfNumbers, unet
 from benchmarks.peers.scene import make_scene
 from pipelines.config.params import Model
 
-_STEPS, _BATCH, _CROP = 40, 2, 128
+_STEPS, _BATCH, _CROP = 60, 4, 128
 
 
 def make_work(folder: Path, side: int, like: Path | None = None) -> None:
