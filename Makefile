@@ -25,8 +25,9 @@ test: $(VENV)/.ready  ## all tests, slow ones included; TESTS="-k word" chooses
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else
-	# a thread a process, or the processes of both workers fight for the cores
-	OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --dist loadfile -m "not e2e" --durations 15
+	# a thread a process, or the processes of both workers fight for the cores; and a worker that dies ends the run,
+	# since xdist may wait for ever for the tests of one that it has replaced
+	OMP_NUM_THREADS=1 $(PYTEST) --numprocesses auto --dist loadfile --max-worker-restart 0 -m "not e2e" --durations 15
 	$(PYTEST) -m e2e --durations 10
 endif
 

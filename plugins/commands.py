@@ -72,6 +72,7 @@ class SwathOperator(BaseOperator):
         self.shard = shard
         self.emits = emits
         self._process: subprocess.Popen[str] | None = None
+        self._stopped = False
 
     def execute(self, context: Any) -> dict[str, Any]:
         started = monotonic()
@@ -101,6 +102,7 @@ class SwathOperator(BaseOperator):
         return ["--run", _run(context), *(["--revision", revision, *newest] if revision else [])]
 
     def on_kill(self) -> None:
+        self._stopped = True  # a signal may come while the process is being started
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
             try:
@@ -129,6 +131,8 @@ class SwathOperator(BaseOperator):
             ) as self._process:
                 assert self._process.stderr is not None
                 try:
+                    if self._stopped:
+                        self.on_kill()
                     for line in self._process.stderr:
                         if line.strip():
                             self.log.info("%s", line.rstrip())
