@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fastapi import APIRouter, Request, Response
 
 from plugins.pages.datasets import numbers_by_digest
 from plugins.pages.site import page
+
+if TYPE_CHECKING:
+    from pipelines.atlas.champions import Version
 
 router = APIRouter(prefix="/p/{project}")
 
@@ -31,10 +36,20 @@ def show(request: Request, project: str) -> Response:
 @router.get("/champion")
 def champion(request: Request, project: str) -> Response:
     """The champion in a line, as a piece of the overview, which does not wait for MLflow."""
+    return page(request, "champion.jinja", project=project, champion=_champion(project))
+
+
+@router.get("/champion.json")
+def champion_number(project: str) -> dict[str, int | None]:
+    """For the map, which does not wait for MLflow either: ``number``, or ``None`` where there is no champion."""
+    found = _champion(project)
+    return {"number": found.number if found else None}
+
+
+def _champion(project: str) -> Version | None:
     from pipelines.atlas.champions import history
     from pipelines.atlas.places import project_in
     from pipelines.config import settings
 
     versions = history(project_in(settings().catalog, project).name)
-    found = next((version for version in versions if version.state == "champion"), None)
-    return page(request, "champion.jinja", project=project, champion=found)
+    return next((version for version in versions if version.state == "champion"), None)

@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
 from pipelines.scenes.quarantine import put
 from plugins.pages.app import app
@@ -162,6 +163,19 @@ def test_the_map_is_told_what_there_is(client: TestClient) -> None:
     assert [version["number"] for version in about["versions"]] == [2, 1]
     assert about["versions"][0]["legend"][0] == {"value": 0, "name": "water", "color": "#0000ff"}
     assert about["combinations"]["True colour"] == ["B04", "B03", "B02"]
+
+
+def test_the_map_is_told_who_is_champion(client: TestClient) -> None:
+    """Which after a rollback is not the newest version that has maps."""
+    assert client.get(f"p/{PROJECT}/champion.json").json() == {"number": None}
+    with store() as registry:
+        registry.create_registered_model(PROJECT)
+        for _ in range(2):
+            registry.create_model_version(PROJECT, "file:///nowhere")
+        registry.set_registered_model_alias(PROJECT, "champion", "1")
+    assert client.get(f"p/{PROJECT}/champion.json").json() == {"number": 1}
+    with store() as registry:
+        registry.delete_registered_model(PROJECT)
 
 
 def test_a_tile_has_the_colours_of_the_classes(client: TestClient) -> None:

@@ -272,6 +272,7 @@ function controls() {
     state.version = Number(version.value);
     draw();
   };
+  crown(version);
 
   const other = by("other-day");
   const against = by("against");
@@ -299,6 +300,19 @@ function controls() {
   };
   if (matchMedia("(max-width: 44rem)").matches) by("panel").open = false;
   by("panel").addEventListener("toggle", () => map.invalidateSize());
+}
+
+/** Names the champion and, unless somebody chose, shows its maps: after a rollback the newest are another's. */
+async function crown(version) {
+  const shown = state.version;
+  const answer = await fetch(`${base}/champion.json`);
+  const { number } = answer.ok ? await answer.json() : {};
+  const found = [...version.options].find((each) => Number(each.value) === number);
+  if (!found) return;
+  found.text = `${number}, champion`;
+  if (asked.has("version") || state.version !== shown) return;
+  version.value = number;
+  version.onchange();
 }
 
 /** The newest earlier day on which the middle of the map was seen. */
