@@ -104,7 +104,7 @@ def colours(classes: Sequence[LabelClass]) -> NDArray[np.uint8]:
 
 
 def screenshots(services: Services, project: str) -> None:
-    """Airflow's graph, an MLflow run and the drift report, in headless Chromium."""
+    """Airflow's graph, the Swath page in Airflow, an MLflow run and the drift report, in headless Chromium."""
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
         raise SwathError("Screenshots need a Chromium; install Debian's package `chromium`.")
@@ -118,6 +118,14 @@ def screenshots(services: Services, project: str) -> None:
         page.goto(f"{services.airflow}/dags/build_dataset/runs/{quote(runs[0]['dag_run_id'], safe='')}")
         page.wait_for_timeout(8_000)
         page.screenshot(path=TARGET / "airflow.png")
+        page.goto(f"{services.airflow}/plugin/swath")
+        swath = page.frame_locator("iframe")
+        swath.get_by_role("heading", name=project).get_by_role("link").click()
+        swath.locator("img.leaflet-tile-loaded").first.wait_for()
+        swath.locator("#map").press("Enter")
+        swath.locator("#pixel").get_by_text("Version").first.wait_for()
+        page.wait_for_timeout(8_000)
+        page.screenshot(path=TARGET / "page.png")
         client = mlflow.MlflowClient(tracking_uri=services.mlflow)
         experiment = client.get_experiment_by_name(project)
         newest = client.search_runs([experiment.experiment_id], max_results=1)[0].info.run_id
@@ -132,7 +140,7 @@ def screenshots(services: Services, project: str) -> None:
         page.goto(max(reports, key=lambda path: path.stat().st_mtime).as_uri())
         page.screenshot(path=TARGET / "drift.png")
         browser.close()
-    for name in ("airflow", "mlflow", "drift"):
+    for name in ("airflow", "page", "mlflow", "drift"):
         shrink(TARGET / f"{name}.png")
 
 
