@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.files import read_json
 from pipelines.registry import aliases
+from pipelines.registry.record import Check, check
 
 State = Literal["champion", "challenger", "former champion", "withdrawn", "refused", "registered"]
 
@@ -72,6 +73,15 @@ def history(project: str) -> list[Version]:
         return [_version(client, each, held.get(str(each.version))) for each in aliases.versions(client, project)]
 
 
+def checked(project: str) -> Check:
+    """The records of all decisions on ``project``, and what MLflow says against them.
+
+    Raises ``SwathError`` if MLflow cannot be reached, or a record not be read.
+    """
+    with store() as client:
+        return check(client, project)
+
+
 def terms(versions: list[Version]) -> list[Term]:
     """Who was in charge when, the latest first, as far as the versions tell: of each its last taking over."""
     taken = sorted(
@@ -80,7 +90,7 @@ def terms(versions: list[Version]) -> list[Term]:
         for event in version.events
         if event.what.startswith("took charge") and event.when
     )
-    ends = [*(when for when, _, _ in taken[1:]), None]
+    ends = [*(when for when, _, _ in taken[1:]), None][: len(taken)]
     return [Term(version=v, since=w, until=end, why=why) for (w, v, why), end in zip(taken, ends, strict=True)][::-1]
 
 

@@ -19,6 +19,7 @@ from pipelines.errors import SwathError
 from pipelines.files import read_json
 from pipelines.inference.provenance import Joining, Prediction, Provenance
 from pipelines.registry import aliases
+from pipelines.registry.record import Kept
 from pipelines.scenes.catalog import item_path
 from pipelines.workspace.release import Version, version_of
 
@@ -74,6 +75,7 @@ class Registered(Part):
     trained_by: str | None  # DAG/RUN
     registered_by: str | None  # DAG/RUN
     decision: Decided
+    records: tuple[Kept, ...]  # of the decisions about it, the earliest first
 
 
 class Life(Part):
@@ -224,6 +226,8 @@ def _registered(model: Model, project: str, gaps: _Gaps) -> Registered | None:
     tags, run = found["tags"], found["run_tags"]
     if run is None:
         gaps.say(f"MLflow has deleted the run {found['run_id']} that trained version {found['version']}.")
+    for sentence in found["altered"]:
+        gaps.say(sentence)
     decided = Decided(
         verdict=tags.get(aliases.DECISION),
         reasons=tuple(tags.get(aliases.REASONS, "").splitlines()),
@@ -247,6 +251,7 @@ def _registered(model: Model, project: str, gaps: _Gaps) -> Registered | None:
         trained_by=(run or {}).get("swath.airflow_run"),
         registered_by=tags.get(aliases.REGISTERED_BY) or None,
         decision=decided,
+        records=found["records"],
     )
 
 

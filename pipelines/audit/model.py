@@ -15,6 +15,7 @@ from pipelines.bundle.store import Bundle, open_again, require_store
 from pipelines.errors import BadData
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.registry import aliases
+from pipelines.registry.record import differences, records
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^@/]+)/(?P<version>\d+)")
 
@@ -54,7 +55,8 @@ def parts(record: Record) -> list[Record | None]:
 
 
 def version_tags(model: Model, project: str) -> dict[str, Any]:
-    """What the registry says of ``model``: version, aliases, tags, and tags of the run that trained it.
+    """What the registry says of ``model``: version, aliases, tags, and tags of the run that trained it; the records of
+    decisions about it, and sentences about what the tags say otherwise.
 
     Raises ``SwathError`` where the registry cannot be reached, ``BadData`` where it has no such version.
     """
@@ -62,7 +64,10 @@ def version_tags(model: Model, project: str) -> dict[str, Any]:
     with store() as client:
         version = _version(client, model, project)
         run = active_run(client, version.run_id)
+        kept, faults = records(version.name)
         return {
+            "records": tuple(each for each in kept if each.about(str(version.version), version.run_id)),
+            "altered": (*faults, *differences(kept, version)),
             "version": str(version.version),
             "aliases": sorted(version.aliases),
             "run_id": version.run_id,

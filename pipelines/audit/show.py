@@ -12,6 +12,7 @@ from pipelines.audit.compare import Comparison
 from pipelines.audit.explain import Decided, Explanation, Image, Life
 from pipelines.audit.replay import Replay
 from pipelines.inference.provenance import Joining, Prediction, Provenance
+from pipelines.registry.record import Kept
 from pipelines.workspace.release import Version
 
 _MOST = 12  # scenes of a training that are named; the JSON has all
@@ -90,6 +91,7 @@ def _model(model: Life) -> list[tuple[str, str]]:
         names = f" ({', '.join(held.aliases)})" if held.aliases else ""
         rows.append(("version", f"{held.version}{names}; " + "; ".join(one for one in runs if one)))
         rows += _decision(held.decision)
+        rows += [_record(kept) for kept in held.records]
     return rows
 
 
@@ -111,6 +113,13 @@ def _decision(decided: Decided) -> list[tuple[str, str]]:
     }
     rows.append(("", ", ".join(f"{name} {value}" for name, value in facts.items() if value)))
     return rows
+
+
+def _record(kept: Kept) -> tuple[str, str]:
+    one = kept.record
+    moved = f", champion {one.before or 'none'} to {one.after}" if one.after != one.before else ""
+    by = one.who or "the gate"
+    return (f"record {kept.number}", f"{one.kind} by {by} at {one.when:%Y-%m-%d %H:%M}{moved}; {_short(kept.commit)}")
 
 
 def _dataset(version: Version | None) -> list[tuple[str, str]]:

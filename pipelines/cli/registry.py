@@ -1,4 +1,4 @@
-"""The registry: ``model package``, ``register``, ``gate``, ``promote``, ``rollback`` and ``list``."""
+"""The registry: ``model package``, ``register``, ``gate``, ``promote``, ``rollback``, ``records`` and ``list``."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def promote(
 ) -> None:
     """Make the challenger champion if the gate said so and nobody rejected it."""
     from pipelines.evaluation.tracking import store
-    from pipelines.registry.aliases import promote, reject
+    from pipelines.registry.promotion import promote, reject
 
     if rejecter and (approver or override):
         raise BadData("A challenger is either rejected or promoted; leave out --rejecter, or the other options.")
     name = load_params().project
     with store() as client:
-        done = reject(client, name, rejecter) if rejecter else promote(client, name, approver, override, run)
+        done = reject(client, name, rejecter, run) if rejecter else promote(client, name, approver, override, run)
     emit(done.model_dump() | {"project": name, "version": done.champion})
 
 
@@ -90,6 +90,20 @@ def rollback(
     name = load_params().project
     done = rollback(name, reason, version, run)
     emit(done.model_dump() | {"project": name, "version": done.champion})
+
+
+@model.command()
+def records() -> None:
+    """Tell every decision on record, and hold MLflow's tags against them; status 1 where they disagree."""
+    from pipelines.evaluation.tracking import store
+    from pipelines.registry.record import check
+
+    name = load_params().project
+    with store() as client:
+        found = check(client, name)
+    emit(found.model_dump(mode="json") | {"project": name, "agrees": found.agrees})
+    if not found.agrees:
+        raise typer.Exit(1)
 
 
 @model.command(name="list")

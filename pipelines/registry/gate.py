@@ -34,10 +34,12 @@ from pipelines.inference.runtime import Runtime
 from pipelines.lineage.revision import revision
 from pipelines.lineage.run import airflow_run
 from pipelines.progress import report
-from pipelines.registry import aliases
+from pipelines.registry import aliases, record
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
+from pipelines.registry.record import Tags
 from pipelines.registry.scores import known_scores, log_frame
 from pipelines.scenes.catalog import verify
+from pipelines.workspace.workspace import run_name
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
             evidence = _Trial(client, workspace, catalog, params).evidence(challenger, champion)
             verdict, found = decide(evidence, params.gate)
             decision = _decision(verdict, found, evidence, challenger, champion, workspace, params)
-        _record(client, challenger, decision)
+        decision = _record(client, challenger, decision)
         for reason in decision.reasons:
             log.info("%s: %s", decision.verdict, reason)
         return decision
@@ -255,13 +257,12 @@ def _decision(
     )
 
 
-def _record(client: MlflowClient, version: ModelVersion, decision: Decision) -> None:
-    """The whole decision goes into the challenger's run, what people look for on its version."""
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / RECORD
-        write_json(path, decision.model_dump(mode="json"))
-        client.log_artifact(str(version.run_id), str(path))
-    tags = {
+def _record(client: MlflowClient, version: ModelVersion, decision: Decision) -> Decision:
+    """The decision goes into the records, whole into the challenger's run, and what people look for on its version.
+
+    Returns the one on record, which is an earlier one where the same was decided before.
+    """
+    tags: Tags = {
         aliases.REASONS: "\n".join(decision.reasons),
         aliases.AGAINST: decision.champion or "",
         aliases.RECORD: f"runs:/{version.run_id}/{RECORD}",
@@ -269,7 +270,28 @@ def _record(client: MlflowClient, version: ModelVersion, decision: Decision) -> 
         aliases.DECIDED_BY: decision.run or "",
         aliases.DECISION: decision.verdict,
     }
-    aliases.tag(client, version, tags)
+    kept = record.keep(
+        client,
+        str(version.name),
+        record.Record(
+            kind="judged",
+            version=decision.challenger,
+            before=decision.champion,
+            after=decision.champion,
+            reasons=decision.reasons,
+            who=None if decision.run else record.person(),
+            run=run_name(*decision.run.split("/", 1)) if decision.run else None,
+            when=decision.when,
+            decision=decision.model_dump(mode="json"),
+            changes=(record.change(version, tags),),
+        ),
+    )
+    told = Decision.model_validate(kept.decision)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / RECORD
+        write_json(path, told.model_dump(mode="json"))
+        client.log_artifact(str(version.run_id), str(path))
+    return told
 
 
 def _number(value: object) -> float | None:

@@ -13,8 +13,9 @@ from pipelines.errors import BadData
 from pipelines.evaluation.tracking import store
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.windows import SIDE
-from pipelines.registry import aliases
-from pipelines.registry.aliases import Promotion
+from pipelines.registry import aliases, record
+from pipelines.registry.promotion import Promotion, already
+from pipelines.registry.record import Record, Tags
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
 
     The version that is taken out of charge is marked with ``reason``, and the gate refuses it from then on. The
     same ``run`` doing it again tells of the change again. Raises ``BadData`` if the version was never champion, or no
-    longer loads or predicts.
+    longer loads or predicts, ``SwathError`` if the decision cannot be recorded.
     """
     if not reason.strip():
         raise BadData("A rollback needs a reason, for whoever finds it later; give one with --reason.")
@@ -33,20 +34,36 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
         if current is None:
             raise BadData(f"{name} has no champion yet, so there is nothing to roll back.")
         if number is None and run and current.tags.get(aliases.MOVED_BY) == run:
-            return aliases.already(current, run)  # or the latest former one would now be the one taken out of charge
+            return already(current, run)  # or the latest former one would now be the one taken out of charge
         version = aliases.version(client, name, number) if number else _latest_former(client, name, current)
         if str(version.version) == str(current.version):
-            return aliases.already(current, run)
+            return already(current, run)
         if aliases.PROMOTED not in version.tags:
             raise BadData(f"Version {version.version} of {name} was never champion; see `swath model list`.")
+        if forged := _forged(version):
+            raise BadData(forged)
         prove(open_bundle(f"models:/{name}/{version.version}"))
-        when = aliases.now()
-        # Tags come before the alias: killed in between, the next attempt writes the same again.
-        aliases.tag(client, current, {aliases.WITHDRAWN: f"{reason} ({when})"})
-        restored = {aliases.RESTORED: when, aliases.RESTORED_WHY: reason, aliases.FORMER: str(current.version)}
-        aliases.tag(client, version, restored | {aliases.MOVED_BY: run or ""})
-        if aliases.WITHDRAWN in version.tags:
-            client.delete_model_version_tag(name, str(version.version), aliases.WITHDRAWN)
+        when = record.now()
+        restored: Tags = {aliases.RESTORED: when.isoformat(), aliases.RESTORED_WHY: reason}
+        restored |= {aliases.FORMER: str(current.version), aliases.MOVED_BY: run or ""}
+        restored |= {aliases.WITHDRAWN: None} if aliases.WITHDRAWN in version.tags else {}
+        withdrawn: Tags = {aliases.WITHDRAWN: f"{reason} ({when.isoformat()})"}
+        # Record and tags come before the alias: killed in between, the next attempt writes the same again.
+        record.keep(
+            client,
+            name,
+            Record(
+                kind="restored",
+                version=str(version.version),
+                before=str(current.version),
+                after=str(version.version),
+                reasons=(reason,),
+                who=None if run else record.person(),
+                run=run,
+                when=when,
+                changes=(record.change(version, restored), record.change(current, withdrawn)),
+            ),
+        )
         client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
         log.info("Version %s is champion again instead of %s: %s", version.version, current.version, reason)
         return Promotion(champion=str(version.version), former=str(current.version), changed=True, reason=reason)
@@ -62,6 +79,18 @@ def prove(bundle: Bundle) -> None:
     expected = (2, len(contract.classes), 2 * SIDE, 2 * SIDE)
     if probabilities.shape != expected or not np.isfinite(probabilities).all():
         raise BadData(f"{bundle.name} loads but its probabilities are not finite; choose another version.")
+
+
+def _forged(version: ModelVersion) -> str | None:
+    """What its records say against a tag that calls ``version`` a former champion; old versions have no records."""
+    kept, _ = record.records(version.name)
+    about = [each for each in kept if each.about(str(version.version), version.run_id)]
+    if not about or any(each.record.after == str(version.version) for each in about):
+        return None
+    return (
+        f"MLflow calls version {version.version} of {version.name} a former champion, and none of its {len(about)} "
+        "records does; find out who tagged it."
+    )
 
 
 def _latest_former(client: MlflowClient, name: str, current: ModelVersion) -> ModelVersion:

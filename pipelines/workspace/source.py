@@ -37,7 +37,7 @@ def mirror() -> Path:
         if not (bare / "HEAD").exists():
             git("init", "--quiet", "--bare", str(bare), at=bare.parent)
         remote = settings().git_remote
-        if _has_history(remote):
+        if has_history(remote):
             git("fetch", "--quiet", "--prune", remote, *_REFS, at=bare)
         elif not _branches(bare):
             commit = _commit_tree(bare, Path(remote), parents=())
@@ -47,7 +47,7 @@ def mirror() -> Path:
 
 def push(bare: Path, *refs: str) -> None:
     """Send ``refs`` of the mirror to the watched repository, all or none. Refused if it moved meanwhile."""
-    if _has_history(settings().git_remote):
+    if has_history(settings().git_remote):
         git("push", "--quiet", "--atomic", settings().git_remote, *refs, at=bare)
 
 
@@ -100,7 +100,7 @@ def pin(checkout: Path, overlay: Path | None = None) -> Pin:
     edited = commit != head
     if edited:
         git("update-ref", f"{PINS}/{commit}", commit, at=store)
-        if settings().git_remote != str(checkout) and _has_history(settings().git_remote):
+        if settings().git_remote != str(checkout) and has_history(settings().git_remote):
             git("push", "--quiet", settings().git_remote, f"{commit}:{PINS}/{commit}", at=store)
     return Pin(commit=commit, edited=edited)
 
@@ -125,7 +125,8 @@ def _commit_tree(store: Path, tree: Path, parents: tuple[str, ...], params: str 
         return git("commit-tree", made, *above, "-m", "Pin the working tree for a run", at=tree, env=env | dates)
 
 
-def _has_history(remote: str) -> bool:
+def has_history(remote: str) -> bool:
+    """Whether ``remote`` is a git repository: any address is taken for one, a folder may be an unpacked archive."""
     return not Path(remote).is_dir() or is_repository(Path(remote)) or (Path(remote) / "HEAD").exists()
 
 

@@ -33,6 +33,17 @@ def show(request: Request, project: str) -> Response:
     )
 
 
+@router.get("/records")
+def records(request: Request, project: str) -> Response:
+    """Every decision on record, and what MLflow says against it, as a piece of the page: the repository is asked."""
+    from pipelines.atlas.champions import checked
+    from pipelines.atlas.places import project_in
+    from pipelines.config import settings
+
+    found = checked(project_in(settings().catalog, project).name)
+    return page(request, "records.jinja", project=project, check=found)
+
+
 @router.get("/champion")
 def champion(request: Request, project: str) -> Response:
     """The champion in a line, as a piece of the overview, which does not wait for MLflow."""

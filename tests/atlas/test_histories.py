@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.atlas.champions import history, terms
+from pipelines.atlas.champions import checked, history, terms
 from pipelines.atlas.watches import series, watches
 from pipelines.config import load_params
 from pipelines.evaluation.tracking import store
@@ -16,11 +16,15 @@ from pipelines.files import write_json
 from pipelines.monitoring.drift import Compared, Comparison
 from pipelines.monitoring.verdict import judge
 from pipelines.registry import aliases
+from pipelines.registry.promotion import promote
+from pipelines.registry.record import Record, Tags, change, keep, now
 
 
 @pytest.mark.slow
 def test_every_version_tells_its_story(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(tmp_path / "unpacked"))
+    (tmp_path / "unpacked").mkdir()
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with store() as client:
         experiment = client.create_experiment("p", artifact_location=(tmp_path / "artifacts").as_uri())
@@ -30,29 +34,39 @@ def test_every_version_tells_its_story(tmp_path: Path, monkeypatch: pytest.Monke
             run = client.create_run(experiment)
             record = {"when": "2026-11-01T10:00:00Z", "evidence": {"blocks": 11}, "thresholds": {"class_floor": 0.1}}
             client.log_dict(run.info.run_id, record, "decision.json")
-            tags = {
+            decided: Tags = {
                 aliases.DECISION: verdict,
                 aliases.REASONS: reason,
                 aliases.AGAINST: against,
                 aliases.RECORD: f"runs:/{run.info.run_id}/decision.json",
+            }
+            tags = {
                 "swath.miou.value": "0.74",
                 "swath.miou.low": "0.7",
                 "swath.miou.high": "0.8",
             }
             made = client.create_model_version("p", f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
             client.set_registered_model_alias("p", aliases.CHALLENGER, str(made.version))
+            number, stamp = str(made.version), now()
+            story = {"reasons": tuple(reason.splitlines()), "who": None, "run": None, "when": stamp}
+            story |= {"before": against or None, "after": against or None, "changes": (change(made, decided),)}
+            keep(client, "p", Record(kind="judged", version=number, **story))  # type: ignore[arg-type]
             return str(made.version)
 
         judged("promote", "Better.", "")
-        aliases.promote(client, "p", approver="ada", run="train_model.one")
+        promote(client, "p", approver="ada", run="train_model.one")
         judged("refuse", "Worse.\nMuch worse.", "1")
         third = judged("promote", "Best.", "1")
-        aliases.promote(client, "p", run="train_model.three")
-        first = client.get_model_version("p", "1")
-        later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-        aliases.tag(client, client.get_model_version("p", third), {aliases.WITHDRAWN: f"Roads vanish ({later})"})
-        back = {aliases.RESTORED: later, aliases.RESTORED_WHY: "Roads vanish", aliases.MOVED_BY: "rollback_model.x"}
-        aliases.tag(client, first, back | {aliases.FORMER: third})
+        promote(client, "p", run="train_model.three")
+        later = now() + timedelta(hours=1)
+        withdrawn: Tags = {aliases.WITHDRAWN: f"Roads vanish ({later})"}
+        back: Tags = {aliases.RESTORED: later.isoformat(), aliases.RESTORED_WHY: "Roads vanish"}
+        back |= {aliases.MOVED_BY: "rollback_model.x", aliases.FORMER: third}
+        changes = tuple(
+            change(client.get_model_version("p", number), tags) for number, tags in (("1", back), (third, withdrawn))
+        )
+        story = {"before": third, "after": "1", "reasons": ("Roads vanish",), "who": None, "run": "rollback_model.x"}
+        keep(client, "p", Record(kind="restored", version="1", when=later, changes=changes, **story))  # type: ignore[arg-type]
         client.set_registered_model_alias("p", aliases.CHAMPION, "1")
 
     found = {version.number: version for version in history("p")}
@@ -70,6 +84,12 @@ def test_every_version_tells_its_story(tmp_path: Path, monkeypatch: pytest.Monke
         (1, False),
     ]
     assert history("nobody") == []
+    check = checked("p")
+    assert check.agrees and [kept.record.kind for kept in check.of("1", found[1].run_id)] == [
+        "judged",
+        "promoted",
+        "restored",
+    ]
 
 
 def _compared(name: str, day: int, distance: float) -> Compared:

@@ -19,6 +19,8 @@ from PIL import Image
 
 from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
+from pipelines.registry import aliases
+from pipelines.registry.record import Record, change, keep, now
 from pipelines.scenes.quarantine import put
 from plugins.pages.app import app
 from tests.atlas.ground import PROJECT, X, Y, Z, degrees, village
@@ -248,3 +250,21 @@ def test_the_newest_queue_is_shown(client: TestClient, home: Path) -> None:
     write_json(file, {"type": "FeatureCollection", "features": [place]})
     assert client.get(f"p/{PROJECT}/queue.geojson").json()["features"] == [place]
     file.unlink()
+
+
+@pytest.mark.slow
+def test_decisions_on_record_are_held_against_mlflow(client: TestClient, home: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch, store() as registry:
+        patch.setenv("SWATH_GIT_REMOTE", str(tmp_path))  # an unpacked archive
+        run = registry.create_run(registry.create_experiment("p"))
+        registry.create_registered_model(PROJECT)
+        version = registry.create_model_version(PROJECT, "nowhere", run.info.run_id)
+        told = {"before": None, "after": None, "who": "ada <b>", "run": "train_model.x", "when": now()}
+        made = change(version, {aliases.DECISION: "refuse"})
+        keep(registry, PROJECT, Record(kind="judged", version="1", reasons=("Worse.",), changes=(made,), **told))
+        piece = client.get(f"p/{PROJECT}/records").text
+        assert "1 decisions on record" in piece and "ada &lt;b&gt;" in piece and "/swath/run/train_model.x" in piece
+        registry.set_model_version_tag(PROJECT, "1", aliases.DECISION, "promote")
+        piece = client.get(f"p/{PROJECT}/records").text
+        assert "says &#39;promote&#39;; the record says &#39;refuse&#39;" in piece and "unaltered" not in piece
+        assert f"/swath/p/{PROJECT}/records" in client.get(f"p/{PROJECT}/models").text

@@ -36,12 +36,15 @@ from pipelines.inference.raster import of_scene
 from pipelines.inference.runtime import Runtime
 from pipelines.lineage.run import RUN
 from pipelines.registry import aliases
-from pipelines.registry.aliases import CHALLENGER, CHAMPION, Promotion, holder, promote, reject
+from pipelines.registry.aliases import CHALLENGER, CHAMPION, holder
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import contract_differences, gate, seen_blocks
+from pipelines.registry.promotion import Promotion, promote, reject
+from pipelines.registry.record import check
 from pipelines.registry.register import package, register
 from pipelines.registry.rollback import rollback
 from pipelines.scenes.catalog import write_item
+from pipelines.workspace.git import git
 from tests.evaluation.parcels import Workspace, write_trained, write_workspace
 
 pytestmark = pytest.mark.slow
@@ -105,7 +108,10 @@ def world(tmp_path_factory) -> Iterator[World]:
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWATH_HOME", str(home))
+        patch.setenv("SWATH_GIT_REMOTE", str(home / "watched"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        (home / "watched").mkdir()
+        git("init", "--quiet", "--bare", ".", at=home / "watched")
         (home / "land").mkdir()
         good = write_workspace(home / "land")
         poor = Workspace(home / "poor", good.catalog, good.params)
@@ -210,6 +216,24 @@ def test_the_whole_way_of_two_models(world, model):
     assert (done.changed, model.champion) == (True, "2")
     assert aliases.WITHDRAWN not in model.tags("2")
 
+    # All of it is on record, once, and MLflow says the same.
+    found = check(world.client, model.name)
+    assert found.agrees, found
+    told = [(kept.record.kind, kept.record.version, kept.record.before, kept.record.after) for kept in found.records]
+    assert told == [
+        ("judged", "1", None, None),
+        ("promoted", "1", None, "1"),
+        ("judged", "2", "1", "1"),
+        ("promoted", "2", "1", "2"),
+        ("judged", "1", "2", "2"),
+        ("restored", "1", "2", "1"),
+        ("judged", "2", "1", "1"),
+        ("promoted", "2", "1", "2"),
+    ]
+    assert found.records[1].record.who == "kim"
+    assert found.records[2].record.decision["evidence"]["gain"]["value"] == evidence.gain.value
+    assert found.records[2].record.decision["thresholds"]["confidence"] == model.params(world.good).gate.confidence
+
 
 def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, model, tmp_path, monkeypatch):
     monkeypatch.setenv(RUN, "train_model/monday")
@@ -242,6 +266,12 @@ def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, m
     assert "beats the champion" in decided.reasons[0] and "wrong along the coast" in decided.withdrawn_because
     assert {one["id"] for one in life.scenes} == {"here-a", "here-b", "there"}
     assert model.tags("2")[aliases.SCENES] == bundle.contract.files["scenes.json"]
+    assert [kept.record.kind for kept in held.records] == ["judged", "promoted", "restored"]
+    assert held.records[0].record.run == "train_model.monday"
+    world.client.set_model_version_tag(model.name, "2", aliases.APPROVER, "eve")
+    (gap,) = explain(tmp_path / "map").gaps
+    assert "swath.approver says 'eve'; no record does" in gap
+    world.client.delete_model_version_tag(model.name, "2", aliases.APPROVER)
 
     # Whatever became of this machine's copy and of the version, the bundle is found by its hash.
     shutil.rmtree(world.home / "bundles")

@@ -1,0 +1,240 @@
+"""Records of decisions: what the gate and people decided, kept where nobody can edit it, and held against MLflow.
+
+The record comes first and MLflow's tags follow from it, so a tag that says something else was changed by hand.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.tracking import MlflowClient
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipelines.errors import SwathError
+from pipelines.registry import aliases
+from pipelines.workspace.ledger import Entry, append, branch_of_decisions, read
+
+Tags = dict[str, str | None]  # None: the tag is taken away
+
+
+class Change(BaseModel):
+    """What a decision writes on one version. A number alone names none: another MLflow counts from 1 too."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    run_id: str  # of MLflow, that of the training
+    tags: Tags
+
+
+class Record(BaseModel):
+    """A decision. ``before`` and ``after`` are the champions around it; ``None`` for none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["judged", "promoted", "rejected", "restored"]
+    version: str  # that it is about
+    before: str | None
+    after: str | None
+    reasons: tuple[str, ...]
+    who: str | None  # the person; None where the gate decided alone
+    run: str | None  # of Airflow, as `run_name` writes it; None at a desk
+    when: datetime
+    decision: dict[str, Any] | None = None  # of the gate: verdict, evidence, thresholds, commit, dataset
+    changes: tuple[Change, ...]
+
+
+class Kept(BaseModel):
+    """A record in the ledger."""
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    commit: str
+    record: Record
+
+    def about(self, version: str, run_id: str | None) -> Change | None:
+        return next((c for c in self.record.changes if (c.version, c.run_id) == (version, run_id)), None)
+
+
+class Check(BaseModel):
+    """All records of a project, and what disagrees with them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    records: tuple[Kept, ...]
+    faults: tuple[str, ...]  # of the ledger, and of the champion
+    versions: dict[str, tuple[str, ...]]  # sentences by version; empty where MLflow says what the records say
+
+    @property
+    def agrees(self) -> bool:
+        return not self.faults and not any(self.versions.values())
+
+    def of(self, version: str, run_id: str | None) -> tuple[Kept, ...]:
+        return tuple(kept for kept in self.records if kept.about(version, run_id))
+
+
+def person() -> str:
+    """Whoever works at this desk."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
+
+
+def change(version: ModelVersion, tags: Tags) -> Change:
+    return Change(version=str(version.version), run_id=str(version.run_id), tags=tags)
+
+
+def keep(client: MlflowClient, name: str, record: Record) -> Record:
+    """Put ``record`` into the ledger of the model ``name``, then its tags on the versions.
+
+    The same decision told again, by a task that was tried again, is recorded once: the record that is there is
+    returned, and its tags are written again. Nothing is written where the ledger refuses (``SwathError``).
+    """
+    kept = _appended(name, record)
+    for each in kept.record.changes:
+        _write(client, name, kept.commit, each)
+    return kept.record
+
+
+def settle(client: MlflowClient, version: ModelVersion) -> ModelVersion:
+    """Write the tags that whoever was killed after recording the last decision about ``version`` still owes."""
+    kept, _ = records(version.name)
+    about = [(each.commit, found) for each in kept if (found := each.about(str(version.version), version.run_id))]
+    before = about[-2][0] if len(about) > 1 else None
+    if not about or version.tags.get(aliases.CHAIN) != before:
+        return version
+    _write(client, version.name, *about[-1])
+    return client.get_model_version(version.name, str(version.version))
+
+
+def _write(client: MlflowClient, name: str, commit: str, change: Change) -> None:
+    version = client.get_model_version(name, change.version)
+    for tag, value in change.tags.items():
+        if value is not None:
+            client.set_model_version_tag(name, change.version, tag, value)
+        elif tag in version.tags:
+            client.delete_model_version_tag(name, change.version, tag)
+    client.set_model_version_tag(name, change.version, aliases.CHAIN, commit)  # last: it says that all others are there
+
+
+def records(name: str) -> tuple[tuple[Kept, ...], tuple[str, ...]]:
+    """The records of the model ``name``, the earliest first, and the faults of their ledger."""
+    ledger = read(branch_of_decisions(name))
+    return _kept(ledger.entries), ledger.faults
+
+
+def check(client: MlflowClient, name: str) -> Check:
+    """Hold what MLflow says of the model ``name`` against its records."""
+    kept, faults = records(name)
+    found = aliases.versions(client, name)
+    champion = aliases.holder(client, name, aliases.CHAMPION)
+    wrong = _champion(kept, found, str(champion.version) if champion else None)
+    versions = {str(each.version): differences(kept, each) for each in found}
+    return Check(records=kept, faults=(*faults, *wrong), versions=versions)
+
+
+def differences(kept: Sequence[Kept], version: ModelVersion) -> tuple[str, ...]:
+    """Sentences: what the tags of ``version`` say that its records do not, and the other way round."""
+    number, tags = str(version.version), version.tags
+    about = [(each, found) for each in kept if (found := each.about(number, version.run_id))]
+    sentences = []
+    pin = tags.get(aliases.CHAIN)
+    if pin and pin not in {each.commit for each in kept}:
+        sentences.append(
+            f"Version {number} was decided by the record {pin[:12]}, which is gone: it was taken out, or the history "
+            "rewritten."
+        )
+    elif about and pin != about[-1][0].commit:
+        sentences.append(
+            f"Version {number} has record {about[-1][0].number}, and its tag {aliases.CHAIN} names {pin or 'none'}."
+        )
+    if not about:
+        if aliases.DECISION in tags or aliases.PROMOTED in tags:
+            sentences.append(f"Version {number} is tagged as decided on, and no record says so.")
+        return tuple(sentences)
+    expected: Tags = {}
+    for _, found in about:
+        expected |= found.tags
+    for tag in sorted({*expected, *(_DECIDED & tags.keys())}):
+        told, recorded = tags.get(tag), expected.get(tag)
+        if told != recorded:
+            sentences.append(f"Version {number}: MLflow's tag {tag} {_said(told, recorded)}")
+    return tuple(sentences)
+
+
+_DECIDED = {
+    aliases.DECISION,
+    aliases.APPROVER,
+    aliases.REJECTER,
+    aliases.PROMOTED,
+    aliases.RESTORED,
+    aliases.WITHDRAWN,
+}  # none of these is there but by a decision
+
+
+def _said(told: str | None, recorded: str | None) -> str:
+    if told is None:
+        return f"was removed; the record says {recorded!r}."
+    return (
+        f"says {told!r}; the record says {recorded!r}." if recorded is not None else f"says {told!r}; no record does."
+    )
+
+
+def _champion(kept: Iterable[Kept], versions: Sequence[ModelVersion], champion: str | None) -> list[str]:
+    known = {(str(each.version), each.run_id) for each in versions}
+    moves = [
+        each.record
+        for each in kept
+        if each.record.before != each.record.after and any((c.version, c.run_id) in known for c in each.record.changes)
+    ]
+    if moves and moves[-1].after != champion:
+        return [f"Version {moves[-1].after} is champion by the records, and version {champion or 'none'} in MLflow."]
+    if champion and not moves:
+        return [f"Version {champion} is champion in MLflow, and no record says how it became so."]
+    return []
+
+
+def _appended(name: str, record: Record) -> Kept:
+    known: list[Kept] = []
+
+    def make(entries: tuple[Entry, ...]) -> dict[str, Any] | None:
+        known[:] = [each for each in _kept(entries) if each.about(record.version, record.changes[0].run_id)]
+        again = bool(known) and _told(known[-1].record) == _told(record)
+        return None if again else record.model_dump(mode="json")
+
+    entries = append(branch_of_decisions(name), make)
+    if known and _told(known[-1].record) == _told(record):
+        return known[-1]
+    return _kept(entries[-1:])[0]
+
+
+def _told(record: Record) -> dict[str, Any]:
+    """What makes it the same decision: all but the time, and how fast the models were at that time."""
+    told = record.model_dump(mode="json", exclude={"when", "changes", "decision"})
+    decision = dict(record.decision or {})
+    evidence = dict(decision.pop("evidence", None) or {})
+    for passing in (decision, "when"), (evidence, "slowdown"):
+        passing[0].pop(passing[1], None)
+    return told | {"decision": decision, "evidence": evidence}
+
+
+def _kept(entries: Iterable[Entry]) -> tuple[Kept, ...]:
+    found = []
+    for each in entries:
+        try:
+            record = Record.model_validate(each.content)
+        except ValidationError as error:
+            where = f"Record {each.number} of the decisions, {each.commit[:12]},"
+            raise SwathError(f"{where} is not one that this version of swath can read: {error}") from None
+        found.append(Kept(number=each.number, commit=each.commit, record=record))
+    return tuple(found)
+
+
+def now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
