@@ -54,8 +54,8 @@ def revision_param() -> Param:
         type=["null", "string"],
         title="Revision",
         maxLength=200,
-        description="Commit, branch or tag whose code and params.yaml the run uses. Empty: the revision of the event "
-        "that started it, or the tip of the watched branch.",
+        description="Commit, branch, tag or experiment of DVC (its name, as `dvc exp push` sent it) whose code and "
+        "params.yaml the run uses. Empty: the revision of the event that started it, or the tip of the watched branch.",
     )
 
 

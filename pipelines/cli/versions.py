@@ -28,7 +28,7 @@ app = typer.Typer()
 Run = Annotated[str, typer.Option(help="Name of the run, and of its workspace.")]
 AtRevision = Annotated[
     str | None,  # a command that `at` runs works at the commit that `at` was given
-    typer.Option(envvar=REVISION, help="Branch, tag or commit; the watched branch if left out."),
+    typer.Option(envvar=REVISION, help="Branch, tag, commit or DVC experiment; the watched branch if left out."),
 ]
 LockEntries = Annotated[str, typer.Option(envvar=LOCK, help="JSON: dvc.lock entries of the run's stages so far.")]
 Needs = Annotated[list[str] | None, typer.Option(help="Output of a stage that the command reads; may be repeated.")]
@@ -73,7 +73,7 @@ def at_command(
 @app.command("plan")
 def plan_command(
     revision: Annotated[
-        str | None, typer.Argument(help="Branch, tag or commit; the watched branch if left out.")
+        str | None, typer.Argument(help="Branch, tag, commit or DVC experiment; the watched branch if left out.")
     ] = None,
 ) -> None:
     """Say what a push of a revision would run and what it would reuse; nothing runs."""

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
+from pipelines.workspace.experiments import EXPERIMENTS
 from pipelines.workspace.git import EMAIL, git
 from pipelines.workspace.source import mirror, push, resolve
 from pipelines.workspace.stage import Lock, add_lock, key, read_lock
@@ -94,7 +95,8 @@ def released_revision(revision: str | None) -> str:
     """The commit whose ``dvc.lock`` holds the dataset of ``revision`` (of the watched branch if ``None``).
 
     The revision itself where it is such a version; else the version that was built from it; else the project's newest,
-    which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build.
+    which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build, and
+    for an experiment of DVC that none was built from: another recipe is what it is about.
     """
     commit = resolve(revision)
     bare = mirror()
@@ -108,6 +110,11 @@ def released_revision(revision: str | None) -> str:
     built = git(
         "log", "--first-parent", "--format=%H", "--fixed-strings", f"--grep=Swath-Source: {commit}", tip, at=bare
     )
+    if not built and git("for-each-ref", "--points-at", commit, EXPERIMENTS, at=bare):
+        raise BadData(
+            f"No dataset version was built from the experiment {revision}; run build_dataset for it, which starts its "
+            "training too."
+        )
     return built.split("\n")[0] or tip
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config import merged_params, settings
 from pipelines.errors import BadData, SwathError
 from pipelines.files import alone
+from pipelines.workspace.experiments import EXPERIMENTS, experiment
 from pipelines.workspace.git import git, is_repository
 
 PINS = "refs/swath/pins"
@@ -54,18 +55,27 @@ def push(bare: Path, *refs: str) -> None:
 def resolve(revision: str | None) -> str:
     """The full hash of ``revision``; of the watched branch's tip if ``None``.
 
-    A branch, tag or hash, as git understands it. Raises ``BadData`` if there is none such.
+    A branch, tag or hash, as git understands it, or an experiment of DVC. Raises ``BadData`` if there is none such.
     """
     bare = mirror()
     asked = revision or settings().git_branch
+    found = _known(bare, asked) or (experiment(bare, asked) if has_history(settings().git_remote) else None)
+    if found is None:
+        branches = ", ".join(_branches(bare)) or "none"
+        raise BadData(
+            f"There is no revision {asked!r} in {settings().git_remote} (branches: {branches}), and no experiment of "
+            "that name; push it (`git push`, `dvc exp push`), or name another."
+        )
+    return found
+
+
+def _known(bare: Path, asked: str) -> str | None:
+    if asked.startswith(EXPERIMENTS):
+        return None  # the mirror has those that were asked for, as they were then
     try:
         return git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{asked}^{{commit}}", at=bare)
     except SwathError:
-        branches = ", ".join(_branches(bare)) or "none"
-        raise BadData(
-            f"There is no revision {asked!r} in {settings().git_remote} (branches: {branches}); "
-            "push it, or name another."
-        ) from None
+        return None
 
 
 def resolve_newest(revision: str) -> str:
