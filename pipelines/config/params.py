@@ -134,10 +134,13 @@ class Split(_Section):
     fractions: Fractions
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
+    keep: Path | None = None
     seed: int = 0
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
+        if self.folds is not None and self.keep is not None:
+            raise ValueError("folds divide all ground and keep leaves some as it is; give one of them")
         if self.folds is not None and not (self.fold < self.folds and self.fractions.train and self.fractions.test):
             raise ValueError(f"fold must be 0 to {self.folds - 1}, and fractions.train and fractions.test above 0")
         return self

@@ -68,15 +68,17 @@ class BlockGrid:
         return np.array([splits[int(known[n])] for n in nearest], np.int64)
 
 
-def ways(counts: NDArray[np.int64], split: Split) -> list[NDArray[np.int64]]:
+def ways(counts: NDArray[np.int64], split: Split, kept: NDArray[np.int64] | None = None) -> list[NDArray[np.int64]]:
     """Ways to give each block a split (index into ``SPLITS``), best first, by its pixels ``(blocks, classes)``.
+
+    ``kept`` ``(blocks,)`` holds the splits that are settled already, -1 for blocks that are free.
 
     With ``split.folds`` the blocks are divided into that many folds first, the same for each ``split.fold``, so that
     every block is tested once over all folds; train and val share the rest.
     """
     shares = np.array([split.fractions.train, split.fractions.val, split.fractions.test])
     if split.folds is None:
-        return assignments(counts, shares, split.seed)
+        return assignments(counts, shares, split.seed, kept)
     folds = assignments(counts, np.full(split.folds, 1 / split.folds), split.seed)[0]
     rest = folds != split.fold
     shares[SPLITS.index("test")] = 0
@@ -88,24 +90,31 @@ def ways(counts: NDArray[np.int64], split: Split) -> list[NDArray[np.int64]]:
     return found
 
 
-def assignments(counts: NDArray[np.int64], shares: NDArray[np.float64], seed: int) -> list[NDArray[np.int64]]:
+def assignments(
+    counts: NDArray[np.int64], shares: NDArray[np.float64], seed: int, kept: NDArray[np.int64] | None = None
+) -> list[NDArray[np.int64]]:
     """Ways to divide blocks into as many parts as there are ``shares``, best first, by their pixels of each class.
 
     Iterative stratification after Sechidis, Tsoumakas and Vlahavas (2011, "On the stratification of multi-label data"),
     with pixel counts ``(blocks, classes)`` in place of examples: the class with fewest pixels left goes first, and
     each of its blocks goes to the split that still wants most of that class; the last ones go to splits that have none
     of it yet. Of several seeded orders those are best that leave fewest classes without a split, and then those nearest
-    to ``shares``.
+    to ``shares``. Blocks with a part in ``kept`` have it in all of them, and count towards the shares.
     """
     random = np.random.default_rng(seed)
-    found = {tuple(s): s for s in (_stratify(counts, shares, random.permutation(len(counts))) for _ in range(_ORDERS))}
+    kept = np.full(len(counts), -1, np.int64) if kept is None else kept
+    orders = (random.permutation(len(counts)) for _ in range(_ORDERS))
+    found = {tuple(s): s for s in (_stratify(counts, shares, order, kept) for order in orders)}
     return sorted(found.values(), key=lambda splits: _badness(counts, splits, shares))
 
 
-def _stratify(counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDArray[np.int64]) -> NDArray[np.int64]:
+def _stratify(
+    counts: NDArray[np.int64], shares: NDArray[np.float64], order: NDArray[np.int64], kept: NDArray[np.int64]
+) -> NDArray[np.int64]:
     wanted = shares[:, None] * counts.sum(axis=0)  # (splits, classes)
-    splits = np.full(len(counts), -1, np.int64)
-    left = counts.sum(axis=0).astype(float)
+    np.subtract.at(wanted, kept[kept >= 0], counts[kept >= 0])
+    splits = kept.copy()
+    left = counts[kept < 0].sum(axis=0).astype(float)
     asked = np.flatnonzero(shares > 0)
     while (open_classes := np.flatnonzero(left > 0)).size:
         rarest = open_classes[np.argmin(left[open_classes])]

@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 
 
 class LabelFile(BaseModel):
-    """A file below ``data/labels``."""
+    """A file of labels, or of ground whose split is settled."""
 
     model_config = ConfigDict(frozen=True)
 
-    path: str  # relative to data/labels
+    path: str  # of labels relative to data/labels
     sha256: str
     size: int  # bytes
 
@@ -59,6 +59,7 @@ class Manifest(BaseModel):
     dtype: str
     scenes: tuple[Scene, ...]
     labels: tuple[LabelFile, ...]
+    kept: LabelFile | None = None  # split.keep: here, so that the split is made anew when the file changes
     excluded: tuple[Exclusion, ...] = ()
     shifts: dict[str, Shift] = {}  # scene id: measured shift between its labels and its image
     findings: tuple[str, ...] = ()  # sentences, for people
@@ -133,11 +134,13 @@ def _take(scenes: list[Scene], catalog: Path, params: Params, place: Path, data:
         dtype=taken[0].dtype,
         scenes=tuple(scene.model_copy(update={"source": ""}) for scene in taken),
         labels=_copy_labels(source.files(taken), place, data / "labels"),
+        kept=_kept(params),
         excluded=tuple(excluded),
         shifts=shifts,
         findings=(*source.findings, *warnings),
     )
-    write_json(data / "manifest.json", manifest.model_dump(mode="json"))
+    absent = {"kept"} if manifest.kept is None else None
+    write_json(data / "manifest.json", manifest.model_dump(mode="json", exclude=absent))
     for sentence in overlaps(scenes, manifest):
         log.warning(sentence)
     return manifest
@@ -204,6 +207,15 @@ def _alike(scenes: list[Scene], bands: tuple[str, ...]) -> None:
                 f"Scene {scene.id} is {scene.dtype} and scene {scenes[0].id} is {scenes[0].dtype}; a dataset has "
                 "one pixel type. Leave one kind out by labels.match."
             )
+
+
+def _kept(params: Params) -> LabelFile | None:
+    file = params.split.keep
+    if file is None:
+        return None
+    if not file.is_file():
+        raise BadData(f"split.keep {file} does not exist; correct it in params.yaml, or run `dvc pull`.")
+    return LabelFile(path=file.name, sha256=sha256(file), size=file.stat().st_size)
 
 
 def _copy_labels(files: list[Path], place: Path, target: Path) -> tuple[LabelFile, ...]:

@@ -17,6 +17,7 @@ from shapely.geometry import shape
 from pipelines.config.params import Chips, Params
 from pipelines.dataset.blocks import SPLITS, BlockGrid, ways
 from pipelines.dataset.census import take_census
+from pipelines.dataset.kept import kept_splits
 from pipelines.dataset.regions import DEGREES, Region, find_regions, moved, pixel_points
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.windows import Territories, choose_windows, spacings
@@ -58,7 +59,12 @@ def make_split(
     keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
     table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
     asked = {split for split in SPLITS if getattr(params.split.fractions, split) > 0}
-    for splits in ways(table, params.split)[:_TRIES]:  # the best may leave a split with slivers that no chip fits into
+    kept = None
+    if params.split.keep is not None:
+        kept = kept_splits(params.split.keep, np.array([_outline(grids[region], cell) for region, cell in keys]))
+    for splits in ways(table, params.split, kept)[
+        :_TRIES
+    ]:  # the best may leave a split with slivers that no chip fits into
         plan = _plan(regions, grids, keys, splits, scenes, filled, buffer, chips)
         if asked <= set(plan["split"]):
             return _block_table(grids, keys, splits, table, names), plan, buffer
@@ -122,14 +128,9 @@ def _block_table(
     rows = []
     for (region, cell), split, pixels in zip(keys, splits, counts, strict=True):
         grid = grids[region]
-        ground = shapely.intersection(grid.polygons()[cell], grid.region.footprint)
         row: dict[str, Any] = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
         row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
-        outline = _in_degrees(ground, grid)
-        west, _, east, _ = outline.bounds
-        if east - west > 180:  # over the antimeridian; left as it is it would be a band around the Earth
-            outline = shape(antimeridian.fix_shape(outline))
-        rows.append(row | {"geometry": outline})
+        rows.append(row | {"geometry": _outline(grid, cell)})
     columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]
     return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=DEGREES)
 
@@ -152,6 +153,15 @@ def _rows(
         }
         for (split, row, column, polygon), cell in zip(windows, grid.cell(centres), strict=True)
     ]
+
+
+def _outline(grid: BlockGrid, cell: int) -> Any:
+    """The part of a block that lies over scenes, in degrees."""
+    outline = _in_degrees(shapely.intersection(grid.polygons()[cell], grid.region.footprint), grid)
+    west, _, east, _ = outline.bounds
+    if east - west > 180:  # over the antimeridian; left as it is it would be a band around the Earth
+        outline = shape(antimeridian.fix_shape(outline))
+    return outline
 
 
 def _in_degrees(geometry: Any, grid: BlockGrid) -> Any:

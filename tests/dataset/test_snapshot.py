@@ -47,6 +47,22 @@ def test_a_new_scene_without_labels_leaves_the_bytes_alone(tmp_path: Path) -> No
     assert (tmp_path / "data" / "manifest.json").read_bytes() == former
 
 
+def test_settled_ground_is_pinned_so_that_another_file_makes_another_split(tmp_path: Path) -> None:
+    labels, catalog = write_labels(tmp_path / "parcels.gpkg"), tmp_path / "catalog"
+    scenes, keep = write_town(catalog), tmp_path / "keep.gpkg"
+    manifests = []
+    for content in (None, b"one", b"two"):
+        if content:
+            keep.write_bytes(content)
+        values = params(labels, split={"keep": str(keep) if content else None})
+        take_snapshot(scenes, catalog, values, tmp_path / "data")
+        manifests.append((tmp_path / "data" / "manifest.json").read_text())
+    assert len(set(manifests)) == 3 and "kept" not in manifests[0]
+    keep.unlink()
+    with pytest.raises(BadData, match=r"keep\.gpkg does not exist"):
+        take_snapshot(scenes, catalog, values, tmp_path / "data")
+
+
 def test_a_mask_of_another_shape_leaves_its_scene_out_and_the_rest_goes_on(tmp_path: Path) -> None:
     catalog, masks = tmp_path / "catalog", tmp_path / "masks"
     pixels = np.ones((2, 64, 64), np.uint16)

@@ -182,6 +182,41 @@ def test_a_rare_class_reaches_every_split() -> None:
     assert np.bincount(best).tolist() == pytest.approx([18, 6, 6], abs=1)
 
 
+def test_kept_ground_keeps_its_split_and_new_ground_makes_up_for_it() -> None:
+    random = np.random.default_rng(5)
+    counts = random.integers(100, 1000, (40, 3))
+    kept = np.array([SPLITS.index("train")] * 20 + [-1] * 20)
+    shares = np.array([0.6, 0.2, 0.2])
+    assert (assignments(counts, shares, seed=0)[0][:20] != kept[:20]).any()
+    best = assignments(counts, shares, seed=0, kept=kept)[0]
+    assert (best[:20] == kept[:20]).all()
+    for split, share in enumerate(shares):
+        assert counts[best == split].sum() / counts.sum() == pytest.approx(share, abs=0.05)
+
+
+def test_a_dataset_divides_kept_ground_as_the_earlier_one_did(town: Town, tmp_path: Path) -> None:
+    """The earlier one's blocks with train and test exchanged: no seed would give those by itself."""
+    other = {"train": "test", "test": "train", "val": "val"}
+    earlier = town.blocks.assign(split=town.blocks["split"].map(other))
+    earlier[earlier["region"] == earlier["region"].iloc[0]].to_parquet(tmp_path / "blocks.parquet")
+    values = params(tmp_path, split={"keep": str(tmp_path / "blocks.parquet")})
+    blocks, plan, _ = make_split(town.manifest, town.catalog, town.data / "labels", values)
+    wanted = earlier.set_index("block_id")["split"]
+    of = blocks.set_index("block_id")
+    first = of.index[of["region"] == earlier["region"].iloc[0]]
+    assert 0 < len(first) < len(of)
+    assert (of.loc[first, "split"] == wanted[first]).all()
+    assert (plan["split"] == plan["block_id"].map(of["split"])).all()
+
+
+@pytest.mark.parametrize("said", ["tset", None])
+def test_kept_ground_for_an_unknown_split_is_refused_by_name(town: Town, tmp_path: Path, said: str | None) -> None:
+    town.blocks.assign(split=said).to_file(tmp_path / "blocks.gpkg")
+    values = params(tmp_path, split={"keep": str(tmp_path / "blocks.gpkg")})
+    with pytest.raises(BadData, match=f"{said}.*train, val, test"):
+        make_split(town.manifest, town.catalog, town.data / "labels", values)
+
+
 @given(st.integers(2, 5), st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_over_all_folds_each_block_is_tested_once_and_train_and_val_share_the_rest(folds: int, seed: int) -> None:
