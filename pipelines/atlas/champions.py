@@ -12,9 +12,11 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.errors import BadData
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.files import read_json
 from pipelines.registry import aliases
+from pipelines.registry.gate import PICTURES
 from pipelines.registry.record import Check, check
 
 State = Literal["champion", "challenger", "former champion", "withdrawn", "refused", "registered"]
@@ -80,6 +82,16 @@ def checked(project: str) -> Check:
     """
     with store() as client:
         return check(client, project)
+
+
+def decision_picture(project: str, number: int, name: str) -> bytes:
+    """A PNG that the gate drew for its decision on a version. Raises ``BadData`` if there is none of that name."""
+    with store() as client, tempfile.TemporaryDirectory() as scratch:
+        run = aliases.version(client, project, str(number)).run_id
+        path = f"{PICTURES}/{name}.png"
+        if path not in [each.path for each in client.list_artifacts(run, PICTURES)]:
+            raise BadData(f"The gate has drawn no {name} for version {number} of {project}.")
+        return Path(client.download_artifacts(run, path, scratch)).read_bytes()
 
 
 def terms(versions: list[Version]) -> list[Term]:

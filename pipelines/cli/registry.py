@@ -50,7 +50,7 @@ def gate() -> None:
             "project": params.project,
             "verdict": decision.verdict,
             "reasons": list(decision.reasons),
-            "summary": summary(decision),
+            "summary": summary(decision, params.project),
             "challenger": decision.challenger,
             "champion": decision.champion,
             "approval": params.gate.approval,

@@ -27,12 +27,12 @@ def quicklook(image: Path, bands: Sequence[str]) -> str | None:
     if not image.exists():
         return None
     with rasterio.open(image) as source:
-        channels = _visible(bands, source.count)
+        channels = visible(bands, source.count)
         pixels = source.read(channels, out_shape=(len(channels), *_size(source)), masked=True)
     hidden = _hidden(image.with_name("mask.tif"), pixels.shape[1:])
-    stretched = np.stack([_stretched(channel, hidden) for channel in pixels])
+    shown = np.stack([stretched(channel, hidden) for channel in pixels])
     alpha = np.where(np.ma.getmaskarray(pixels).all(axis=0), 0, 255).astype(np.uint8)
-    return _address(Image.fromarray(np.dstack([*stretched[[0, 1, 2] if len(stretched) == 3 else [0, 0, 0]], alpha])))
+    return _address(Image.fromarray(np.dstack([*shown[[0, 1, 2] if len(shown) == 3 else [0, 0, 0]], alpha])))
 
 
 def map_picture(classes: Path) -> str | None:
@@ -94,7 +94,8 @@ def _bars(h: Histogram) -> str:
     return f'<svg viewBox="0 0 {width} {row * len(h.categories)}" role="img">{"".join(parts)}</svg>'
 
 
-def _visible(bands: Sequence[str], count: int) -> list[int]:
+def visible(bands: Sequence[str], count: int) -> list[int]:
+    """Numbers, from 1, of the bands to show as red, green and blue, or of one to show as grey."""
     names = [band.lower() for band in bands]
     found = [
         next((names.index(alias) + 1 for alias in aliases if alias in names), None)
@@ -112,7 +113,8 @@ def _hidden(mask: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         return np.asarray(source.read(1, out_shape=shape) != 0)
 
 
-def _stretched(channel: np.ma.MaskedArray, hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def stretched(channel: np.ma.MaskedArray, hidden: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """``channel`` as bytes, its 2nd percentile black and its 98th white, not looking at what is ``hidden``."""
     valid = np.ma.masked_where(hidden, channel).compressed()
     valid = valid[np.isfinite(valid)]
     if not valid.size:

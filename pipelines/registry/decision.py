@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config.params import Gate
 from pipelines.evaluation.bootstrap import Interval
+from pipelines.registry.pictures import Shown
 
 MIN_BLOCKS = 3  # fewer blocks of ground say nothing about the spread between places
 
@@ -48,6 +49,7 @@ class Decision(BaseModel):
     dataset: str | None
     when: datetime
     run: str | None = None  # DAG/RUN of Airflow
+    pictures: tuple[Shown, ...] = ()  # in the folder `decision` of the challenger's run
 
 
 def decide(evidence: Evidence, thresholds: Gate) -> tuple[Verdict, tuple[str, ...]]:

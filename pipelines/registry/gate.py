@@ -34,7 +34,7 @@ from pipelines.inference.runtime import Runtime
 from pipelines.lineage.revision import revision
 from pipelines.lineage.run import airflow_run
 from pipelines.progress import report
-from pipelines.registry import aliases, record
+from pipelines.registry import aliases, pictures, record
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
 from pipelines.registry.record import Tags
 from pipelines.registry.scores import known_scores, log_frame
@@ -44,6 +44,7 @@ from pipelines.workspace.workspace import run_name
 log = logging.getLogger(__name__)
 
 RECORD = "decision.json"
+PICTURES = "decision"  # folder of the run
 _ROUNDS = 5  # of timing; the fastest counts, because what slows a round down is never the model
 _TIMED = 4  # windows at a time
 
@@ -69,9 +70,11 @@ def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
             reasons = (f"Rejected by {who}.",)  # a person's word is asked for once
             decision = _decision("refuse", reasons, None, challenger, champion, workspace, params)
         else:
-            evidence = _Trial(client, workspace, catalog, params).evidence(challenger, champion)
+            trial = _Trial(client, workspace, catalog, params)
+            evidence = trial.evidence(challenger, champion)
             verdict, found = decide(evidence, params.gate)
             decision = _decision(verdict, found, evidence, challenger, champion, workspace, params)
+            decision = decision.model_copy(update={"pictures": trial.draw(challenger, champion, evidence)})
         decision = _record(client, challenger, decision)
         for reason in decision.reasons:
             log.info("%s: %s", decision.verdict, reason)
@@ -133,6 +136,28 @@ class _Trial:
         }
         other = self.scores(champion, theirs)
         return found.model_copy(update=changes | self.compared(unseen, other[~other["block_id"].isin(seen)]))
+
+    def draw(
+        self, challenger: ModelVersion, champion: ModelVersion | None, evidence: Evidence
+    ) -> tuple[pictures.Shown, ...]:
+        """Log pictures of the worst and the median block to the challenger's run; none where objects are found."""
+        versions = {"challenger": challenger} | ({"champion": champion} if champion and not evidence.contract else {})
+        models = {name: open_bundle(f"models:/{v.name}/{v.version}") for name, v in sorted(versions.items())}
+        frame = known_scores(self.client, str(challenger.run_id), self.test)
+        if frame is None or frame.empty or self.params.task == "detection":
+            return ()
+        shown, labels = [], self.params.labels
+        with tempfile.TemporaryDirectory() as scratch:
+            for rank, block, scene, miou in pictures.choose(frame, len(self.names), self.miou):
+                report(0, 1, f"drawing the {rank} test block, {block} of scene {scene}")
+                part = self.plan[self.plan["block_id"] == block]
+                ground = ground_of(self.manifest.scene(scene), part, "test", self.data / "labels", labels)
+                assert ground is not None
+                panels = pictures.draw(Path(scratch), rank, ground, self.catalog, models, labels.classes)
+                shown.append(pictures.Shown(rank=rank, block=block, scene=scene, miou=miou, panels=panels))
+            pictures.draw_legend(Path(scratch) / pictures.LEGEND, labels.classes)
+            self.client.log_artifacts(str(challenger.run_id), scratch, PICTURES)
+        return tuple(shown)
 
     def compared(self, ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
         size = len(self.names)

@@ -7,9 +7,10 @@ from pipelines.registry.decision import Decision, Evidence
 _WORST = 5  # scenes that are named
 
 
-def summary(decision: Decision) -> str:
-    """Reasons first, then what they stand on: the comparison, classes and weakest scenes beside their floors."""
-    parts = ["\n\n".join(decision.reasons)]
+def summary(decision: Decision, project: str) -> str:
+    """Reasons first, then what they stand on: pictures of test blocks, the comparison, classes and weakest scenes
+    beside their floors."""
+    parts = ["\n\n".join(decision.reasons), _pictures(decision, project)]
     if decision.evidence:
         parts += [_comparison(decision, decision.evidence), _classes(decision, decision.evidence)]
         parts.append(_scenes(decision, decision.evidence))
@@ -18,6 +19,29 @@ def summary(decision: Decision) -> str:
     if made_of:
         parts.append(f"Made from {' and '.join(made_of)}.")
     return "\n\n".join(part for part in parts if part)
+
+
+def _pictures(decision: Decision, project: str) -> str:
+    """Tables of pictures that the Swath page serves. Airflow shows one no wider than 300 px, so each is its own.
+
+    Addresses are relative: Airflow's pages name their root as the base of all, wherever a proxy has put it. A picture
+    within the text (``data:``) would be taken out.
+    """
+    if not decision.pictures:
+        return ""
+    root = f"swath/p/{project}/models/{decision.challenger}"
+    versions = {"champion": f" {decision.champion}", "challenger": f" {decision.challenger}"}
+    tables = []
+    for shown in decision.pictures:
+        kinds = [panel.removeprefix(f"{shown.rank}-") for panel in shown.panels]
+        files = [f"{root}/{panel}.png" for panel in shown.panels]
+        cells = [
+            f"[![{kind} of the {shown.rank} block]({file})]({file})" for kind, file in zip(kinds, files, strict=True)
+        ]
+        head = [f"{kind}{versions.get(kind, '')}" for kind in kinds]
+        what = f"The challenger's {shown.rank} test block, {shown.block} of scene {shown.scene}: mIoU {shown.miou:.3f}."
+        tables.append("\n".join([what, "", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), cells))]))
+    return "\n\n".join([*tables, f"![Colours of the classes]({root}/legend.png)"])
 
 
 def _comparison(decision: Decision, evidence: Evidence) -> str:

@@ -24,7 +24,7 @@ def params(source: Path, **sections: dict[str, Any]) -> Params:
     """The repository's parameters, made small: chips of 32 pixels, blocks of 1,280 m, three classes."""
     value = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
     value["scenes"] |= {"bands": ["B01", "B02"], "assets": [], "source": "none"}
-    classes = [{"name": n, "value": i + 1, "color": "#112233"} for i, n in enumerate(CLASSES)]
+    classes = [{"name": n, "value": i + 1, "color": f"#{40 * i:02x}2233"} for i, n in enumerate(CLASSES)]
     value["labels"] |= {"source": str(source), "field": "class", "classes": classes}
     value["split"] |= {"block": 1280}
     value["chips"] |= {"size": 32, "stride": 24, "shard": 50}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import shutil
@@ -12,12 +13,15 @@ from typing import Any
 
 import geopandas as gpd
 import mlflow
+import numpy as np
 import pytest
 import torch
 import yaml
 from mlflow.tracking import MlflowClient
+from PIL import Image
 from typer.testing import CliRunner
 
+from pipelines.atlas.champions import decision_picture
 from pipelines.audit.explain import explain
 from pipelines.audit.replay import replay
 from pipelines.bundle.contract import read_contract
@@ -39,10 +43,12 @@ from pipelines.registry import aliases
 from pipelines.registry.aliases import CHALLENGER, CHAMPION, holder
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import contract_differences, gate, seen_blocks
+from pipelines.registry.pictures import Shown
 from pipelines.registry.promotion import Promotion, promote, reject
 from pipelines.registry.record import check
 from pipelines.registry.register import package, register
 from pipelines.registry.rollback import rollback
+from pipelines.registry.summary import summary
 from pipelines.scenes.catalog import write_item
 from pipelines.workspace.git import git
 from tests.evaluation.parcels import Workspace, write_trained, write_workspace
@@ -158,6 +164,26 @@ def test_a_person_may_reject_what_the_gate_would_promote(world, model):
     assert (again.verdict, again.reasons) == ("refuse", ("Rejected by kim.",)), "a person's word is asked for once"
 
 
+def agreement(name: str, shown: Shown) -> float:
+    """The share of labelled pixels in whose picture the challenger's map has the colour of the labels."""
+    labels, found = (
+        np.asarray(Image.open(io.BytesIO(decision_picture(name, 2, f"{shown.rank}-{kind}"))))
+        for kind in ("labels", "challenger")
+    )
+    counted = (labels[..., 3] > 0) & (found[..., 3] > 0)
+    return float((labels == found).all(axis=2)[counted].mean())
+
+
+def block_accuracy(world: World, model: Model, shown: Shown) -> float:
+    """The same, as the test scored it."""
+    (scores,) = (world.artifacts(world.good) / "scores").iterdir()
+    frame = read_blocks(scores)
+    (flat,) = frame.loc[(frame["block_id"] == shown.block) & (frame["scene_id"] == shown.scene), "confusion"]
+    side = round(len(flat) ** 0.5)
+    counts = np.reshape(flat, (side, side))
+    return float(np.trace(counts) / counts.sum())
+
+
 def test_the_whole_way_of_two_models(world, model):
     # A first champion beats the baseline.
     assert model.enter(world.poor) == "1"
@@ -180,6 +206,17 @@ def test_the_whole_way_of_two_models(world, model):
     assert evidence.slowdown > 0
     done = model.promote()
     assert (done.champion, done.former, model.champion) == ("2", "1", "2")
+
+    # What a person is shown of it: the blocks as labelled and as both map them, where Airflow's markdown finds them.
+    worst, median = decision.pictures
+    assert worst.miou <= median.miou and (worst.rank, median.rank) == ("worst", "median")
+    shown = summary(decision, model.name)
+    for panel in (*worst.panels, *median.panels, "legend"):
+        assert f"](swath/p/{model.name}/models/2/{panel}.png)" in shown
+        image = Image.open(io.BytesIO(decision_picture(model.name, 2, panel)))
+        assert image.format == "PNG" and (panel == "legend" or max(image.size) > 150)
+    assert [panel.removeprefix("worst-") for panel in worst.panels] == ["image", "labels", "challenger", "champion"]
+    assert agreement(model.name, median) == pytest.approx(block_accuracy(world, model, median), abs=0.02)
 
     # The decision can be read from the version, and whole from its run.
     tags = model.tags("2")
@@ -269,8 +306,8 @@ def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, m
     assert [kept.record.kind for kept in held.records] == ["judged", "promoted", "restored"]
     assert held.records[0].record.run == "train_model.monday"
     world.client.set_model_version_tag(model.name, "2", aliases.APPROVER, "eve")
-    (gap,) = explain(tmp_path / "map").gaps
-    assert "swath.approver says 'eve'; no record does" in gap
+    gaps = explain(tmp_path / "map").gaps
+    assert any("swath.approver says 'eve'; no record does" in gap for gap in gaps)
     world.client.delete_model_version_tag(model.name, "2", aliases.APPROVER)
 
     # Whatever became of this machine's copy and of the version, the bundle is found by its hash.

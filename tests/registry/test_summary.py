@@ -20,7 +20,7 @@ def decision(evidence=GOOD, **changes) -> Decision:
 
 
 def test_reasons_comparison_classes_and_scenes_are_shown_with_their_floors():
-    shown = summary(decision())
+    shown = summary(decision(), "p")
     assert shown.startswith(decision().reasons[0])
     for line in (
         "| Version 3 |  |",
@@ -36,10 +36,10 @@ def test_reasons_comparison_classes_and_scenes_are_shown_with_their_floors():
 
 def test_the_weakest_scenes_come_first_and_a_name_cannot_break_the_table():
     scenes = {f"s{i}": 0.3 + i / 100 for i in range(20)} | {"a|b": 0.2}
-    lines = summary(decision(GOOD.model_copy(update={"scenes": scenes}))).splitlines()
+    lines = summary(decision(GOOD.model_copy(update={"scenes": scenes})), "p").splitlines()
     first = lines.index("| a/b | 0.200 |")
     assert lines[first + 1].startswith("| s0 |") and not any(line.startswith("| s9 |") for line in lines)
 
 
 def test_a_decision_without_evidence_gives_its_reason():
-    assert summary(decision(None, commit=None, dataset=None)) == "Rejected by kim."
+    assert summary(decision(None, commit=None, dataset=None), "p") == "Rejected by kim."
