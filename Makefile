@@ -8,10 +8,13 @@ export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
-.PHONY: run up down test lint bench pictures lock
+.PHONY: run drift-demo up down test lint bench pictures lock
 
 run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
 	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
+
+drift-demo: $(VENV)/.ready  ## changed scenes arrive, drift is flagged, labels are pushed, the next champion recovers
+	@$(SWATH) drift-demo
 
 up: $(VENV)/.ready  ## Airflow and MLflow stay up
 	@$(SWATH) up

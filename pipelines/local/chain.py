@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -73,6 +73,29 @@ def run_chain(airflow: Airflow, revision: str, watch: Callable[[list[TaskState]]
         finished.append(result)
         before = run if told else None
     return finished
+
+
+def run_events(
+    airflow: Airflow,
+    first: tuple[str, str],
+    arrows: Sequence[tuple[str, str]],
+    watch: Callable[[list[TaskState]], None],
+) -> dict[str, DagResult]:
+    """Follow the run ``first``, a DAG and a run of it, and those that events start after it.
+
+    ``arrows`` name the DAG that tells and the one that it starts, in the order in which they are waited for. Raises
+    ``SwathError`` where one tells of no change, so that the next does not start, and where a task fails.
+    """
+    (dag, run), told = first, {}
+    done: dict[str, DagResult] = {}
+    done[dag], told[dag] = _follow(airflow, dag, run, watch)
+    for before, dag in arrows:
+        started = _started_by(airflow, dag, done[before].run) if told[before] else None
+        if started is None:
+            why = "no run followed its event" if told[before] else "it told of no change"
+            raise SwathError(f"{before} should have started {dag}, but {why}; look at its run {done[before].run}.")
+        done[dag], told[dag] = _follow(airflow, dag, started, watch)
+    return done
 
 
 def _started_by(airflow: Airflow, dag: str, cause: str) -> str | None:

@@ -29,7 +29,7 @@ class Display:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._started = self._noted = time.monotonic()
-        self._tasks: dict[tuple[str, str, int], TaskState] = {}
+        self._tasks: dict[tuple[str, str, str, int], TaskState] = {}
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> Self:
@@ -48,7 +48,7 @@ class Display:
 
     def watch(self, tasks: list[TaskState]) -> None:
         for task in tasks:
-            key = (task.dag, task.task, task.index)
+            key = (task.dag, task.run, task.task, task.index)
             before = self._tasks.get(key)
             self._tasks[key] = task
             if (before is None or before.state != task.state) and task.state in _OVER:
