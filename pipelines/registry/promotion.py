@@ -6,7 +6,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.errors import BadData
+from pipelines.errors import BadData, SwathError
 from pipelines.registry import aliases, record
 from pipelines.registry.record import Record, Tags
 
@@ -29,7 +29,8 @@ def promote(
 
     ``override`` is a person's reason to promote in spite of the decision. Doing it twice changes nothing the second
     time, unless it is the same ``run`` that does it: killed before it could tell of the change, it tells of it again.
-    Raises ``BadData`` if there is no challenger, ``SwathError`` if the decision cannot be recorded.
+    Raises ``BadData`` if there is no challenger, ``SwathError`` if the records cannot be reached, were altered, or
+    take no further one.
     """
     challenger, champion = _contenders(client, name)
     number = str(challenger.version)
@@ -117,10 +118,11 @@ def _obstacle(challenger: ModelVersion, champion: str | None) -> str | None:
     if verdict is None:
         return f"Version {number} has not been judged; run `swath model gate` first."
     kept, faults = record.records(challenger.name)
-    if altered := [*faults, *record.differences(kept, challenger)]:
-        return (
-            f"{' '.join(altered)} Nothing is promoted on that; find out who did it, and run `swath model gate` again."
-        )
+    if faults:
+        raise SwathError(f"{' '.join(faults)} Nothing is promoted on that.")
+    if altered := record.differences(kept, challenger):
+        told = " ".join(altered)
+        return f"{told} Nothing is promoted on that; find out who did it, and run `swath model gate` again."
     if why := tags.get(aliases.WITHDRAWN):
         return f"Version {number} was taken out of charge: {why}"
     if verdict != "promote":

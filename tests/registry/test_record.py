@@ -178,7 +178,8 @@ def test_a_deleted_record_is_told_and_stops_promotions(registry: Registry, champ
     git("commit", "--quiet", "-m", "Record 4", at=clone)
     git("push", "--quiet", at=clone)
     assert "D 0002.json" in registry.said()
-    assert not promote(registry.client, "p").changed
+    with pytest.raises(SwathError, match="Nothing is promoted on that"):
+        promote(registry.client, "p")
     with pytest.raises(SwathError, match="No decision is added"):
         reject(registry.client, "p", "kim")
 
@@ -220,3 +221,15 @@ def test_what_was_decided_before_there_were_records_is_told_as_such(registry: Re
     registry.tag(number, aliases.DECISION, "promote")
     assert "tagged as decided on, and no record says so" in registry.said()
     assert "run `swath model gate` again" in promote(registry.client, "p").reason
+
+
+def test_a_repository_out_of_reach_fails_a_promotion_that_can_be_tried_again(
+    registry: Registry, champion: str, tmp_path: Path
+) -> None:
+    number = registry.judged("promote", champion)
+    registry.watched.rename(tmp_path / "away.git")
+    with pytest.raises(SwathError, match="cannot be reached"):
+        promote(registry.client, "p", run="train_model.tuesday")
+    (tmp_path / "away.git").rename(registry.watched)
+    assert promote(registry.client, "p", run="train_model.tuesday").champion == number
+    assert check(registry.client, "p").agrees
