@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -18,41 +16,6 @@ from pipelines.workspace.source import pin
 from tests.e2e.conftest import System
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-
-_CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if _CHROMIUM is None:
-        pytest.skip("no Chromium on this machine; install Debian's package `chromium` to run the browser test")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=_CHROMIUM, args=list(_FLAGS))
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Any, system: System) -> Iterator[Any]:
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(system.services.airflow)
-    page.locator("input[name=username]").fill(system.services.user)
-    page.locator("input[name=password]").fill(system.services.password)
-    page.locator("button[type=submit], input[type=submit]").first.click()
-    page.wait_for_url(lambda url: "/auth/login" not in url)
-    yield page
-    context.close()
 
 
 def test_ingest_is_triggered_from_its_form_and_goes_green(page: Any, system: System) -> None:
