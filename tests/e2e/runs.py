@@ -22,16 +22,15 @@ def wait_for_run(system: System, dag: str, earlier: set[str]) -> dict[str, Any]:
     raise AssertionError(f"no new run of {dag} ended within {_LIMIT} s")
 
 
-def answer(system: System, earlier: set[str], option: str) -> None:
-    """Answer as the logged-in person when the next run of ``train_model`` asks for approval."""
+def asked(system: System, earlier: set[str]) -> str:
+    """The next run of ``train_model``, once it asks for approval."""
     deadline = time.monotonic() + _LIMIT
     while time.monotonic() < deadline:
         for run in (r["dag_run_id"] for r in system.airflow.runs("train_model") if r["dag_run_id"] not in earlier):
             task = next(t for t in system.airflow.tasks("train_model", run) if t["task_id"] == "approve")
             assert task["state"] not in ("success", "skipped", "failed", "upstream_failed"), task
             if task["state"] == "awaiting_input":
-                system.airflow.respond("train_model", run, "approve", option)
-                return
+                return str(run)
         time.sleep(0.5)
     raise AssertionError(f"nobody was asked for approval within {_LIMIT} s")
 

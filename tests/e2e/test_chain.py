@@ -7,7 +7,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
+import httpx
 import mlflow
 import pytest
 import rasterio
@@ -16,7 +19,7 @@ from pipelines.files import read_json
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.workspace.source import pin
 from tests.e2e.conftest import ROOT, System
-from tests.e2e.runs import answer, known, wait_for_run
+from tests.e2e.runs import asked, known, wait_for_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -26,6 +29,24 @@ def chain(system: System) -> dict[str, DagResult]:
     pinned = pin(system.checkout)
     assert pinned.edited
     return {result.dag: result for result in run_chain(system.airflow, pinned.commit, lambda tasks: None)}
+
+
+def see_pictures(page: Any, system: System, run: str) -> None:
+    """Look at what a person who is asked sees: each picture of the test blocks, loaded, and in its place."""
+    page.goto(f"{system.services.airflow}/dags/train_model/runs/{quote(run, safe='')}/tasks/approve/required_actions")
+    version = mlflow.MlflowClient(tracking_uri=system.services.mlflow).get_model_version_by_alias(
+        "sample", "challenger"
+    )
+    pictures = page.locator(f"img[src*='swath/p/sample/models/{version.version}/']")
+    pictures.last.wait_for()
+    page.wait_for_function("[...document.images].every(one => one.complete)")
+    shown = pictures.evaluate_all("all => all.map(one => [one.src.split('/').pop(), one.naturalWidth])")
+    kinds = [
+        f"{rank}-{kind}.png" for rank in ("worst", "median") for kind in ("image", "labels", "challenger", "champion")
+    ]
+    assert [name for name, _ in shown] == [*kinds, "legend.png"] and all(width > 16 for _, width in shown), shown
+    address = page.evaluate("document.images[document.images.length - 1].src")
+    assert httpx.get(address, trust_env=False).status_code == 401
 
 
 def test_scenes_become_a_certified_tagged_dataset(system: System, chain: dict[str, DagResult]) -> None:
@@ -69,7 +90,9 @@ def test_a_run_that_takes_longer_than_it_may_is_told_of(system: System, chain: d
     assert ("train_model", chain["train_model"].run) in late
 
 
-def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict[str, DagResult]) -> None:
+def test_a_push_builds_and_then_trains_at_its_commit_once_a_person_has_seen_why(
+    system: System, chain: dict[str, DagResult], page: Any
+) -> None:
     builds, trainings = known(system, "build_dataset"), known(system, "train_model")
     system.change(train={"lr": 0.003}, gate={"min_gain": -1.0, "approval": True})
     system.git("commit", "--quiet", "--all", "--message", "Learn faster")
@@ -79,7 +102,9 @@ def test_a_push_builds_and_then_trains_at_its_commit(system: System, chain: dict
     assert system.airflow.result("build_dataset", build["dag_run_id"], "resolve_revision")["revision"] == pushed
     reused = system.airflow.result("build_dataset", build["dag_run_id"], "chip")["reused"]
     assert reused, "a training parameter must not cut chips anew"
-    answer(system, trainings, "Reject")
+    run = asked(system, trainings)
+    see_pictures(page, system, run)
+    system.airflow.respond("train_model", run, "approve", "Reject")
     training = wait_for_run(system, "train_model", trainings)
     released = system.airflow.result("train_model", training["dag_run_id"], "resolve_revision")["revision"]
     assert f"Swath-Source: {pushed}" in system.git("show", "-s", "--format=%B", released)

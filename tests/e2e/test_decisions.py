@@ -14,7 +14,7 @@ from pipelines.registry.aliases import APPROVER, REJECTER, WITHDRAWN
 from pipelines.workspace.source import pin
 from plugins.approval import NOBODY
 from tests.e2e.conftest import System
-from tests.e2e.runs import answer, known, wait_for_run
+from tests.e2e.runs import asked, known, wait_for_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -52,7 +52,7 @@ def maker(system: System, run: dict[str, Any]) -> str:
 def test_what_a_person_approves_is_champion_and_makes_the_maps(system: System, registry: MlflowClient) -> None:
     trainings, maps = known(system, "train_model"), known(system, "predict_scenes")
     push(system, train={"lr": 0.004}, gate={"min_gain": -1.0, "approval": True})
-    answer(system, trainings, "Approve")
+    system.airflow.respond("train_model", asked(system, trainings), "approve", "Approve")
     training = wait_for_run(system, "train_model", trainings)
     challenger = system.airflow.result("train_model", training["dag_run_id"], "gate")["challenger"]
     assert champion(registry) == challenger

@@ -1,4 +1,4 @@
-"""Drift to labels to promotion, in the real scheduler. Last in its folder: it adds scenes, labels and a champion."""
+"""Drift to labels to promotion, in the real scheduler. Late in its folder: it adds scenes, labels and a champion."""
 
 from __future__ import annotations
 
