@@ -28,6 +28,7 @@ from pipelines.files import replacing, write_json
 from pipelines.inference.raster import in_bands
 from pipelines.inference.stitch import RowBand
 from pipelines.inference.views import calibrated
+from pipelines.monitoring.chips import halves
 from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
@@ -84,6 +85,7 @@ def _pixels(
     window, overlap = params.predict.window, params.predict.overlap
     stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap, spec.task)
     watched: list[ValProfile] = []
+    parts = halves(plan.loc[plan["split"] == "val", "block_id"])
     concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
     scenes = [scene for scene in manifest.scenes if scene.id in concerned]
     for done, scene in enumerate(scenes):
@@ -94,7 +96,7 @@ def _pixels(
         with in_bands(scene, catalog, spec.bands).open() as source:
             bands = stitch(source)
             if not val_chips.empty:
-                watched.append(ValProfile(scene, val_chips, spec.bands, names, params.drift.sample))
+                watched.append(ValProfile(scene, val_chips, spec.bands, names, params.drift.sample, parts))
                 bands = _shown_to(watched[-1], bands)
             if ground:
                 tally_scene(tally, ground, bands)

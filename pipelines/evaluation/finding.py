@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from pipelines.inference.strip import Source
 from pipelines.inference.windows import Axis, axes
 from pipelines.labels import open_labels
 from pipelines.labels.source import boxes_of
+from pipelines.monitoring.chips import halves
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
@@ -88,8 +89,10 @@ def score_finder(
         found = objects[truth.scene.id]
         tally_objects(tally, truth, found[found.scores >= threshold])
     bar = _bar(store, truths["test"], catalog, finder.bands, params) if params.evaluate.baseline else None
+    parts = halves(block for truth in truths["val"] for block in truth.chips["block_id"])
     watched = tuple(
-        _watched(finder, truth, objects[truth.scene.id], threshold, catalog, names, params) for truth in truths["val"]
+        _watched(finder, truth, objects[truth.scene.id], threshold, catalog, names, params, parts)
+        for truth in truths["val"]
     )
     test = tuple((truth, objects[truth.scene.id]) for truth in truths["test"])
     return Found(threshold, tally, bar, test, watched)
@@ -126,9 +129,16 @@ def _bar(store: ChipStore, truths: Sequence[Truth], catalog: Path, bands: Sequen
 
 
 def _watched(
-    finder: Finder, truth: Truth, objects: Objects, threshold: float, catalog: Path, names: list[str], params: Params
+    finder: Finder,
+    truth: Truth,
+    objects: Objects,
+    threshold: float,
+    catalog: Path,
+    names: list[str],
+    params: Params,
+    parts: Mapping[str, int],
 ) -> ValProfile:
-    profile = ValProfile(truth.scene, truth.chips, finder.bands, names, params.drift.sample)
+    profile = ValProfile(truth.scene, truth.chips, finder.bands, names, params.drift.sample, parts)
     with in_bands(truth.scene, catalog, finder.bands).open() as source:
         bands = burned(
             source,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,25 @@ class ValProfile:
     """A pixel sample of the val ground of one scene; it sees the row bands of the whole scene."""
 
     def __init__(
-        self, scene: Scene, chips: pd.DataFrame, bands: Sequence[str], classes: Sequence[str], sample: int
+        self,
+        scene: Scene,
+        chips: pd.DataFrame,
+        bands: Sequence[str],
+        classes: Sequence[str],
+        sample: int,
+        parts: Mapping[str, int],
     ) -> None:
-        """``chips`` are the val chips of ``scene``; about ``sample`` usable pixels are kept."""
+        """``chips`` are the val chips of ``scene``, ``parts`` the halves of all val blocks; about ``sample`` usable
+        pixels are kept."""
         self._elsewhere = np.ones((scene.height, scene.width), bool)
+        ground = np.zeros((scene.height, scene.width), np.uint8)
         for chip in chips.itertuples():
-            self._elsewhere[chip.row : chip.row + chip.size, chip.col : chip.col + chip.size] = False
+            place = np.s_[chip.row : chip.row + chip.size, chip.col : chip.col + chip.size]
+            self._elsewhere[place] = False
+            ground[place] = parts[str(chip.block_id)]
         share = 1 - self._elsewhere.mean()
         shape = (scene.height, scene.width)
-        self._profile = SceneProfile(bands, classes, round(sample / share), shape, scene)
+        self._profile = SceneProfile(bands, classes, round(sample / share), shape, scene, ground)
         self._scene = scene
 
     def __call__(self, band: RowBand) -> None:

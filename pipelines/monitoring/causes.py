@@ -20,7 +20,7 @@ def likely_cause(compared: Compared) -> str | None:
         return f"Each of {pairs} looks like the other one's reference: the bands are probably in another order."
     bands = {f: pair for f, pair in compared.medians.items() if f.startswith("band.")}
     if not any(f in odd for f in bands):
-        return _without_bands(odd)
+        return _without_bands(odd, compared.medians)
     here, usual = (np.array([pair[i] for pair in bands.values()]) for i in (0, 1))
     shift = here - usual
     if len(bands) > 1 and np.abs(shift - shift.mean()).max() < 0.35 * abs(shift.mean()):
@@ -40,7 +40,16 @@ def likely_cause(compared: Compared) -> str | None:
     return None
 
 
-def _without_bands(odd: dict[str, float]) -> str:
+def _without_bands(odd: dict[str, float], medians: dict[str, tuple[float, float]]) -> str:
+    detail = [medians[f] for f in odd if f.startswith("detail.") and f in medians]
+    if detail and all(here < usual for here, usual in detail):
+        return "The bands are as bright as usual and less sharp: blurred, or resampled from coarser pixels."
+    if detail and all(here > usual for here, usual in detail):
+        return (
+            "The bands are as bright as usual and rougher from pixel to pixel: noise, or resampling without a filter."
+        )
+    if all(f.startswith("register.") for f in odd):
+        return "Each band alone looks as usual, their edges do not meet: the bands lie out of register."
     if any(f.startswith("index.") for f in odd):
         return "No band alone is unusual, their ratios are: the mix of ground cover or its state has changed."
     return "The pixels look as usual and the map does not: ground that the model has seldom seen, or a weak model."

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
 from pipelines.dataset.shards import ChipStore, physical
-from pipelines.monitoring.features import UNUSABLE, Columns, input_features
+from pipelines.monitoring.features import GROUND, UNUSABLE, Columns, input_features
 from pipelines.monitoring.profile import Facts, lattice
+from pipelines.monitoring.texture import texture_features
 from pipelines.progress import report
 
 CHIPS = 128
@@ -21,14 +22,22 @@ def chip_samples(store: ChipStore, sample: int, split: str = "train") -> Iterato
     """About ``sample`` usable pixels of each scene of ``split``, with the scene's facts; in the order of scene ids."""
     rows = store.rows(split)
     table = store.index.iloc[rows]
+    parts = halves(table["block_id"])
     scenes = sorted(table["scene_id"].unique())
     for done, scene in enumerate(scenes):
         report(done, len(scenes), f"profile of {scene}")
         own = rows[(table["scene_id"] == scene).to_numpy()]
-        yield _scene_sample(store, scene, own[:: math.ceil(len(own) / CHIPS)], sample)
+        yield _scene_sample(store, scene, own[:: math.ceil(len(own) / CHIPS)], sample, parts)
 
 
-def _scene_sample(store: ChipStore, scene: str, rows: np.ndarray, sample: int) -> tuple[Facts, Columns]:
+def halves(blocks: Iterable[object]) -> dict[str, int]:
+    """Every other block of ground, by name, so that scenes can be compared on ground that they do not share."""
+    return {name: i % 2 for i, name in enumerate(sorted({str(block) for block in blocks}))}
+
+
+def _scene_sample(
+    store: ChipStore, scene: str, rows: np.ndarray, sample: int, parts: dict[str, int]
+) -> tuple[Facts, Columns]:
     images, _, masks = store.gather(rows)
     usable = (masks & UNUSABLE) == 0
     count = sample / len(rows) / max(float(usable.mean()), 0.05)
@@ -36,6 +45,13 @@ def _scene_sample(store: ChipStore, scene: str, rows: np.ndarray, sample: int) -
     pixels = physical(images[:, :, r, c][..., None], store.scale[rows], store.offset[rows])[..., 0]
     kept = usable[:, r, c]
     columns = input_features(store.bands, pixels.transpose(1, 0, 2)[:, kept])
+    textures = [
+        texture_features(store.bands, _physical_chip(store, row, image), fine, r[inside], c[inside])
+        for row, image, fine, inside in zip(rows, images, usable, kept, strict=True)
+    ]
+    columns |= {name: np.concatenate([one[name] for one in textures]) for name in textures[0]}
+    part = [parts[str(block)] for block in store.index["block_id"].iloc[rows]]
+    columns[GROUND] = np.repeat(np.array(part, np.uint8), kept.sum(axis=1))
     first = store.index.iloc[int(rows[0])]
     when = pd.Timestamp(first["datetime"])
     facts = Facts(
@@ -46,3 +62,7 @@ def _scene_sample(store: ChipStore, scene: str, rows: np.ndarray, sample: int) -
         pixels=int(kept.sum()),
     )
     return facts, columns
+
+
+def _physical_chip(store: ChipStore, row: int, image: np.ndarray) -> np.ndarray:
+    return np.asarray(physical(image[None], store.scale[row][None], store.offset[row][None])[0])

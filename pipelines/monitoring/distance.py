@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.monitoring.features import Columns, watched
+from pipelines.monitoring.features import GROUND, Columns, watched
 from pipelines.monitoring.whylogs_compat import DatasetProfileView
 
 STEPS = np.linspace(0, 1, 21)[1:-1]
@@ -64,28 +64,46 @@ def is_category(feature: str, view: DatasetProfileView) -> bool:
     return int(view.get_column(feature).get_metric("types").string.value) > 0
 
 
-def spread(scenes: Sequence[Columns]) -> dict[str, float]:
-    """By feature, how far a scene lies from all the others of its group: the 95th percentile over the scenes.
+def apart(scenes: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
+    """By feature, how far each scene lies from all the others of its group, where both show usable pixels.
 
-    Empty where there are fewer than ``LEAST_SCENES``. A new scene at this distance is nothing unusual.
+    A later scene shares neither date nor all of its ground with the reference. So a scene is compared with the others
+    on one half of the ground at a time, where ``GROUND`` tells halves, and the two distances are averaged. Empty where
+    there are fewer than ``LEAST_SCENES``.
     """
     if len(scenes) < LEAST_SCENES:
         return {}
-    return {feature: _spread([scene[feature] for scene in scenes]) for feature in watched(scenes[0])}
+    names = [name for name in watched(scenes[0]) if all(name in scene for scene in scenes)]
+    return {name: tuple(_apart([s[name] for s in scenes], [s.get(GROUND) for s in scenes])) for name in names}
 
 
-def _spread(samples: Sequence[NDArray]) -> float:
-    together = np.concatenate(samples)
-    if together.dtype == object:
-        edges = np.unique(together.astype(str))[1:]
-        codes = [np.searchsorted(edges, sample.astype(str), side="right") for sample in samples]
-    else:
-        edges = np.unique(np.quantile(together, STEPS))
-        codes = [np.searchsorted(edges, sample, side="right") for sample in samples]
-    counts = np.stack([np.bincount(code, minlength=len(edges) + 1) for code in codes]).astype(float)
-    rest = counts.sum(axis=0) - counts
-    apart = [hellinger(c / c.sum(), r / r.sum()) for c, r in zip(counts, rest, strict=True) if c.sum() and r.sum()]
-    return float(np.quantile(apart, 0.95)) if apart else 0.0
+def _apart(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> list[float]:
+    whole, parts = _counts(samples, grounds)
+    found = []
+    for i, own in enumerate(whole):
+        rest = parts.sum(axis=0) - parts[i]  # (halves, bins)
+        distances = [hellinger(own / own.sum(), part / part.sum()) for part in rest if own.sum() and part.sum()]
+        found += [float(np.mean(distances))] if distances else []
+    return found
+
+
+def _counts(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> tuple[NDArray, NDArray]:
+    """Counts by bin of each scene, ``(scenes, bins)``, and of each half of its ground, ``(scenes, halves, bins)``."""
+    measured = [s.astype(str) if s.dtype == object else s for s in samples]
+    kept = [np.ones(len(s), bool) if s.dtype.kind == "U" else np.isfinite(s) for s in measured]
+    together = np.concatenate([s[k] for s, k in zip(measured, kept, strict=True)])
+    edges = np.unique(together)[1:] if together.dtype.kind == "U" else np.unique(_quantiles(together))
+    bins, split = len(edges) + 1, all(g is not None for g in grounds)
+    parts = np.zeros((len(samples), 2 if split else 1, bins))
+    for i, (sample, keep, ground) in enumerate(zip(measured, kept, grounds, strict=True)):
+        codes = np.searchsorted(edges, sample[keep], side="right")
+        half = ground[keep] if split and ground is not None else np.zeros(len(codes), np.int64)
+        parts[i] = np.bincount(half * bins + codes, minlength=parts[i].size).reshape(parts[i].shape)
+    return parts.sum(axis=1), parts
+
+
+def _quantiles(values: NDArray) -> NDArray:
+    return np.quantile(values, STEPS) if len(values) else np.zeros(1)
 
 
 def _size(feature: str, view: DatasetProfileView) -> int:

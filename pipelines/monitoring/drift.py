@@ -13,14 +13,13 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config.params import Drift
 from pipelines.monitoring.distance import cross_distance, distance, histogram, is_category, quantile, shares
 from pipelines.monitoring.features import watched
-from pipelines.monitoring.profile import Profile, merged
+from pipelines.monitoring.limits import CEILING
+from pipelines.monitoring.profile import Facts, Profile, merged
 from pipelines.monitoring.reference import Match, Reference, group_key, group_name
 from pipelines.monitoring.whylogs_compat import DatasetProfileView
 
 MARGIN = 1.25
-"""A scene may lie this much farther from the reference than the reference's scenes lie from each other."""
-CEILING = 0.95
-"""Distances crowd together below 1; a limit above this could never be passed."""
+"""A scene may lie this much farther from an old reference than the 95th percentile among the reference's scenes."""
 
 DRAWN = 6
 """Features of a group whose histograms go into the report."""
@@ -127,14 +126,16 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
     limits: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}
     exact: list[str] = []
+    found: dict[str, tuple[float, Match]] = {}
     for feature in watched(profile.view.get_columns()):
         match = next((m for m in matches if m.profile.view.get_column(feature) is not None), None)
-        found = distance(feature, profile.view, match.profile.view) if match else None
-        if match is None or found is None:
-            continue
+        far = distance(feature, profile.view, match.profile.view) if match else None
+        if match is not None and far is not None:
+            found[feature] = far, match
+    for feature, (far, match) in found.items():
         exact += [feature] if match.exact else []
-        distances[feature] = round(found, 6)
-        limits[feature] = round(min(max(params.threshold, MARGIN * match.spread.get(feature, 0.0)), CEILING), 6)
+        distances[feature] = round(far, 6)
+        limits[feature] = round(_limit(feature, match, facts, len(found), params), 6)
         if not is_category(feature, match.profile.view):
             medians[feature] = (quantile(feature, profile.view, 0.5), quantile(feature, match.profile.view, 0.5))
     worst = min(matches, key=lambda m: len(m.shared))
@@ -149,6 +150,13 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
             "exchanged": _exchanged(profile, matches[0], distances, limits),
         }
     )
+
+
+def _limit(feature: str, match: Match, facts: Facts, features: int, params: Drift) -> float:
+    if feature in match.usual:
+        clear = (1 - facts.nodata_share) * (1 - facts.cloud_share)
+        return match.usual[feature].limit(params.false_alarms / features, facts.pixels, clear)
+    return min(max(params.threshold, MARGIN * match.spread.get(feature, 0.0)), CEILING)
 
 
 def _histograms(

@@ -1,4 +1,7 @@
-"""What is watched: the bands, the spectral indices that they allow, and the map that the model made of them."""
+"""What is watched: the bands, the spectral indices that they allow, and the map that the model made of them.
+
+How the bands are drawn is in ``texture``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,9 @@ CLASS = "map.class"
 CONFIDENCE = "map.confidence"
 ENTROPY = "map.entropy"
 MASK = "scene.mask"
+GROUND = "scene.ground"
+"""Which part of the ground a pixel lies on, a small integer: for what a reference can learn of its own spread."""
+UNWATCHED = (MASK, GROUND)
 
 # Sentinel-2 names first, then the words that other sources use.
 _ROLES = {
@@ -88,7 +94,7 @@ def mask_feature(mask: NDArray[np.uint8]) -> NDArray[np.object_]:
 
 def watched(columns: Mapping[str, object]) -> list[str]:
     """Names that count towards the verdict. How cloudy it was says nothing of the model, so the mask does not."""
-    return sorted(name for name in columns if name != MASK)
+    return sorted(name for name in columns if name not in UNWATCHED)
 
 
 def plain(feature: str) -> str:
@@ -96,4 +102,6 @@ def plain(feature: str) -> str:
     kind, name = feature.split(".", 1)
     if kind == "index":
         return name.upper()
+    if kind in ("detail", "register"):
+        return f"{kind} of {name.replace('-', ' and ')}"
     return "class shares" if feature == "map.class" else name

@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import BadData
 from pipelines.files import replacing
-from pipelines.monitoring.features import MASK, UNUSABLE, Columns, input_features, mask_feature, output_features
+from pipelines.monitoring.features import GROUND, MASK, UNUSABLE, Columns, input_features, mask_feature, output_features
+from pipelines.monitoring.texture import texture_features
 from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileView, schema, serialized
 from pipelines.scenes.scene import MaskBit
 
@@ -132,9 +133,17 @@ class SceneProfile:
     """
 
     def __init__(
-        self, bands: Sequence[str], classes: Sequence[str], sample: int, shape: tuple[int, int], scene: SceneLike
+        self,
+        bands: Sequence[str],
+        classes: Sequence[str],
+        sample: int,
+        shape: tuple[int, int],
+        scene: SceneLike,
+        ground: NDArray[np.uint8] | None = None,
     ) -> None:
+        """``ground`` ``(height, width)``, if given, numbers parts of the ground, and the sample says where it lies."""
         self.bands, self.classes, self.scene = tuple(bands), tuple(classes), scene
+        self._ground = ground
         usable = (1 - scene.nodata_share) * (1 - scene.cloud_share)
         self._rows, self._cols = lattice(shape, round(sample / max(usable, 0.05)))
         self._parts: dict[int, Columns] = {}
@@ -163,6 +172,9 @@ class SceneProfile:
         usable = (bits & UNUSABLE) == 0
         r, c = r[usable], c[usable]
         columns = input_features(self.bands, pixels[:, r, c])
+        columns |= texture_features(self.bands, pixels, (mask & UNUSABLE) == 0, r, c)
+        if self._ground is not None:
+            columns[GROUND] = self._ground[rows][r, c]
         if probabilities is not None:
             columns |= output_features(self.classes, probabilities[:, r, c])
         self._parts[rows.start] = columns | {MASK: mask_feature(bits)}
@@ -170,7 +182,8 @@ class SceneProfile:
     def columns(self) -> Columns:
         """The sample so far, in the order of rows."""
         parts = [self._parts[start] for start in sorted(self._parts)]
-        return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+        common = [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
     def facts(self) -> Facts:
         with_data = self._pixels - self._nodata

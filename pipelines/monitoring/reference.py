@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
-from pipelines.monitoring.distance import LEAST_SCENES, spread
-from pipelines.monitoring.features import MASK, Columns
+from pipelines.monitoring.distance import LEAST_SCENES, apart
+from pipelines.monitoring.features import UNWATCHED, Columns
+from pipelines.monitoring.limits import Usual, usual_of
 from pipelines.monitoring.profile import Facts, Profile, logged, merged, merged_facts, read_profile
 from pipelines.monitoring.whylogs_compat import SKETCH
 
@@ -30,7 +31,8 @@ class Entry(BaseModel):
     zone: str | None
     scenes: int
     pixels: int
-    spread: dict[str, float]  # by feature, how far a scene of this group lies from its others; may be empty
+    apart: dict[str, tuple[float, ...]] = {}  # by feature, how far each scene of this group lies from its others
+    spread: dict[str, float] = {}  # of references made before ``apart``: the 95th percentile of about the same
 
 
 class Match(BaseModel):
@@ -39,6 +41,7 @@ class Match(BaseModel):
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
     profile: Profile
+    usual: dict[str, Usual]  # by feature, as far as the reference can tell
     spread: dict[str, float]
     shared: tuple[str, ...]
     exact: bool  # all that the reference is divided by
@@ -78,12 +81,12 @@ def group_name(key: tuple[str | None, str | None]) -> str:
 def _write_group(folder: Path, key: tuple[str | None, str | None], samples: Sequence[tuple[Facts, Columns]]) -> Entry:
     facts = merged_facts([f for f, _ in samples])
     columns = [c for _, c in samples]
-    together = {name: _thinned([c[name] for c in columns]) for name in columns[0] if name != MASK}
+    together = {name: _thinned([c[name] for c in columns]) for name in columns[0] if name not in UNWATCHED}
     pixels = min(len(values) for values in together.values())
     name = f"{group_name(key)}.bin"
     logged(together, facts.model_copy(update={"pixels": pixels})).write(folder / name)
     return Entry(
-        file=name, season=key[0], zone=key[1], scenes=facts.scenes, pixels=pixels, spread=_rounded(spread(columns))
+        file=name, season=key[0], zone=key[1], scenes=facts.scenes, pixels=pixels, apart=_rounded(apart(columns))
     )
 
 
@@ -92,8 +95,8 @@ def _thinned(parts: Sequence[np.ndarray]) -> np.ndarray:
     return together[:: -(-len(together) // SKETCH)]
 
 
-def _rounded(values: dict[str, float]) -> dict[str, float]:
-    return {name: round(value, 6) for name, value in values.items()}
+def _rounded(values: dict[str, tuple[float, ...]]) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(round(one, 4) for one in value) for name, value in values.items()}
 
 
 class Reference:
@@ -114,19 +117,27 @@ class Reference:
         for shared in (self.by, *((name,) for name in self.by if len(self.by) > 1)):
             found = [e for e in self._groups if all(getattr(e, name) == wanted[name] for name in shared)]
             if shared and found:
-                own = found[0].spread if len(found) == 1 and found[0].scenes >= LEAST_SCENES else {}
-                return Match(
-                    profile=self._merged(found), spread=own or self._usual, shared=shared, exact=shared == self.by
-                )
+                own = found[0] if len(found) == 1 and found[0].scenes >= LEAST_SCENES else None
+                return self._match(found, own, shared, exact=shared == self.by)
         whole = [e for e in self.entries if e.season is None and e.zone is None]
-        return Match(profile=self._merged(whole), spread=self._usual, shared=(), exact=not self.by)
+        return self._match(whole, None if self.by else whole[0], (), exact=not self.by)
+
+    def _match(self, found: list[Entry], own: Entry | None, shared: tuple[str, ...], *, exact: bool) -> Match:
+        groups = [e.apart for e in self._groups if e.apart] or [e.apart for e in self.entries if e.apart]
+        return Match(
+            profile=self._merged(found),
+            usual=usual_of(own.apart if own else None, groups),
+            spread=(own.spread if own else {}) or self._spread,
+            shared=shared,
+            exact=exact,
+        )
 
     @property
     def _groups(self) -> list[Entry]:
         return [e for e in self.entries if not self.by or e.season or e.zone]
 
     @cached_property
-    def _usual(self) -> dict[str, float]:
+    def _spread(self) -> dict[str, float]:
         """For a group with too few scenes of its own: the greatest spread of any group, else that of all scenes."""
         known = [e.spread for e in self._groups if e.spread] or [e.spread for e in self.entries if e.spread]
         return {name: max(s.get(name, 0.0) for s in known) for name in sorted(set().union(*known))} if known else {}

@@ -30,7 +30,12 @@ def store(tmp_path: Path) -> ChipStore:
             images.append(rng.normal(level, 50, (2, SIZE, SIZE)).astype(np.uint16))
             rows.append(
                 {"scene_id": scene, "split": split, "shard": 0, "position": len(rows), "chip_id": f"{scene}-{i}"}
-                | {"season": "summer", "zone": "21S", "datetime": pd.Timestamp("2024-01-01", tz="UTC")}
+                | {
+                    "block_id": f"block-{i // 3}",
+                    "season": "summer",
+                    "zone": "21S",
+                    "datetime": pd.Timestamp("2024-01-01", tz="UTC"),
+                }
                 | {f"scale_{b}": 1e-4 for b in BANDS}
                 | {f"offset_{b}": offset for b in BANDS}
             )

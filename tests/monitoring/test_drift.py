@@ -39,7 +39,7 @@ def test_an_offset_in_several_scenes_is_drift(reference):
     said = verdict(reference, [scene(i, offset=0.1 if i >= 2 else 0) for i in range(4)])
     assert said.verdict == "drift"
     assert said.groups[0].scenes == ("new-2", "new-3")
-    assert said.features[0].startswith("band.") and len(said.features) <= 5
+    assert any(f.startswith("band.") for f in said.features) and len(said.features) <= 5
 
 
 def test_the_same_offset_in_one_scene_is_a_warning(reference):
@@ -113,7 +113,7 @@ def test_scenes_that_differ_anyway_raise_the_limit(tmp_path: Path):
             Facts(scene="new", season="summer", zone="21S", pixels=1000),
         )
         limits.append(against(Reference(tmp_path / name), [new]).scenes[0].limits["band.B02"])
-    assert limits[0] == PARAMS.threshold < limits[1] < 1
+    assert limits[0] < 0.2 < 0.5 < limits[1] < 1
 
 
 def test_one_saturated_pixel_hides_nothing(tmp_path: Path):

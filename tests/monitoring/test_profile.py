@@ -11,6 +11,7 @@ import pytest
 from pipelines.errors import BadData
 from pipelines.monitoring.features import input_features
 from pipelines.monitoring.profile import SceneProfile, lattice, logged, merged, read_profile
+from pipelines.monitoring.texture import texture_features
 from pipelines.scenes.scene import MaskBit
 from tests.monitoring.world import BANDS, CLASSES, PARAMS, SIDE, Ground, observed, pixels
 
@@ -123,3 +124,30 @@ def test_the_lattice_covers_a_scene_evenly():
     assert len(rows) == pytest.approx(600, rel=0.05)
     assert quarters.max() - quarters.min() <= 0.1 * quarters.mean()
     assert len(set(zip(*lattice((5, 7), 1000), strict=True))) == 35  # all of a scene that is smaller than the sample
+
+
+def test_detail_tells_noise_from_smooth_ground_and_register_finds_a_band_that_moved():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, 40, 200)).astype(np.float32)
+    smooth = np.cumsum(noise, axis=-1)
+    rows, cols = lattice((40, 200), 800)
+    usable = np.ones((40, 200), bool)
+    rough = texture_features(("a", "b"), noise, usable, rows, cols)
+    even = texture_features(("a", "b"), smooth, usable, rows, cols)
+    assert rough["detail.a"].mean() == pytest.approx(3, abs=0.3)  # the variance ratio 6 / 2 of white noise
+    assert even["detail.a"].mean() == pytest.approx(2, abs=0.2)  # steps are white, so bends have twice their energy
+    together = np.stack([smooth[0], 2 * smooth[0]])
+    apart = np.stack([smooth[0], 2 * np.roll(smooth[0], 2, axis=-1)])
+    assert texture_features(("a", "b"), together, usable, rows, cols)["register.a-b"].min() > 0.99
+    assert abs(np.median(texture_features(("a", "b"), apart, usable, rows, cols)["register.a-b"])) < 0.2
+
+
+def test_masked_neighbours_count_for_nothing():
+    image = np.random.default_rng(0).normal(size=(1, 4, 64)).astype(np.float32)
+    usable = np.ones((4, 64), bool)
+    usable[:, 30:33] = False
+    spoilt = image.copy()
+    spoilt[:, :, 30:33] = np.nan
+    place = np.array([0, 1, 2]), np.array([26, 34, 60])
+    same = [texture_features(("a",), pixels, usable, *place)["detail.a"] for pixels in (image, spoilt)]
+    assert np.isfinite(same[0]).all() and np.array_equal(*same)
