@@ -1,0 +1,41 @@
+"""The claim in small: harmful changes of unseen scenes are declared as drift, unchanged ones are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.drift import HISTORY, LATER, PARAMS
+from benchmarks.drifting.changes import KINDS
+from benchmarks.drifting.region import Region
+from benchmarks.drifting.trials import USUAL, declared, streams, try_changes, try_usual
+from benchmarks.drifting.watch import Split, Watch
+
+SIZE = 192
+STRENGTHS = {
+    "gain": 0.4,
+    "offset": 1.0,
+    "band swap": 0.25,
+    "haze": 0.2,
+    "noise": 0.01,
+    "blur": 1.0,
+    "resolution": 2.0,
+    "misregistration": 1.0,
+}
+
+
+@pytest.mark.slow
+def test_changes_are_declared_and_nothing_is_not(tmp_path):
+    region = Region(0, SIZE, HISTORY, LATER)
+    watch = Watch(tmp_path, region.before(), Split.of((SIZE, SIZE), SIZE // 4, 0), None, PARAMS)
+    later = region.after()
+    usual = try_usual("sample", USUAL, later, watch, None)
+    assert len(usual.odd) >= 60
+    assert np.mean(declared(usual)) <= 0.05
+    assert np.mean(usual.odd) <= 0.10
+
+    kinds = [kind.at(STRENGTHS[kind.name]) for kind in KINDS if kind.name in STRENGTHS]
+    assert len(kinds) == len(STRENGTHS)
+    changed = try_changes("sample", streams(later, PARAMS)[::6], watch, None, None, kinds)
+    found = {one.kind: declared(one) for one in changed}
+    assert {kind for kind, hits in found.items() if not all(hits)} == set()
