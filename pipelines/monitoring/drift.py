@@ -147,7 +147,7 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
             "distances": distances,
             "limits": limits,
             "medians": medians,
-            "exchanged": _exchanged(profile, matches[0], distances, limits),
+            "exchanged": _exchanged(profile, matches[0], distances, params.threshold),
         }
     )
 
@@ -190,13 +190,13 @@ def _histogram(feature: str, profile: Profile, reference: DatasetProfileView) ->
 
 
 def _exchanged(
-    profile: Profile, match: Match, distances: dict[str, float], limits: dict[str, float]
+    profile: Profile, match: Match, distances: dict[str, float], least: float
 ) -> tuple[tuple[str, str], ...]:
-    odd = [f for f in distances if f.startswith("band.") and distances[f] > limits[f]]
-    odd = [f for f in odd if match.profile.view.get_column(f) is not None]
+    far = [f for f in distances if f.startswith("band.") and distances[f] > least]
+    far = [f for f in far if match.profile.view.get_column(f) is not None]
     near = {
         (a, b)
-        for a, b in permutations(odd, 2)
+        for a, b in permutations(far, 2)
         if cross_distance(a, profile.view, b, match.profile.view) < distances[a] / 2
     }
     return tuple(sorted((a, b) for a, b in near if a < b and (b, a) in near))
