@@ -102,6 +102,7 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("--out", type=Path, required=True, help="folder of the results")
     asked.add_argument("--seeds", type=int, default=2, help="sample regions, and draws of the tiles of real imagery")
+    asked.add_argument("--first", type=int, default=0, help="the first of these seeds")
     asked.add_argument("--size", type=int, default=384, help="pixels of a scene's side, a multiple of 128")
     asked.add_argument("--changed", type=int, default=8, help="streams a world and seed that are changed")
     asked.add_argument("--worlds", default="sample,amazon,california,naip")
@@ -114,7 +115,8 @@ def main() -> None:
         if world in folders and not (os.environ.get("SWATH_DATA") and data.is_dir()):
             print(f"{world} is left out: name the folder that holds {folders[world]} with SWATH_DATA.")
             continue
-        jobs += [(world, seed, given.size, given.changed) for seed in range(5 if world == "naip" else given.seeds)]
+        seeds = range(5) if world == "naip" else range(given.first, given.first + given.seeds)
+        jobs += [(world, seed, given.size, given.changed) for seed in seeds]
     with ProcessPoolExecutor(given.processes, mp_context=get_context("spawn")) as pool:
         tried = [one for part in pool.map(run, jobs) for one in part]
     given.out.mkdir(parents=True, exist_ok=True)

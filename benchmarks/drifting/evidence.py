@@ -18,7 +18,7 @@ from benchmarks.drifting.trials import ELSEWHERE, USUAL, Tried, declared
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
-HARM = 5.0  # points of mIoU that a change must cost to count in the goal
+COSTLY = 5.0  # points of mIoU that a change must cost to count in the goal
 
 
 def joined(tried: Iterable[Tried]) -> list[Tried]:
@@ -65,21 +65,21 @@ def table(tried: Iterable[Tried]) -> str:
 
 
 def summary(tried: Iterable[Tried]) -> dict[str, Any]:
-    """By world: false alarms, and how often changes that cost at least ``HARM`` points were declared."""
+    """By world: false alarms, and how often changes that cost at least ``COSTLY`` points were declared."""
     worlds: dict[str, Any] = {}
     rows = joined(tried)
     for world in dict.fromkeys(one.world for one in rows):
         own = [one for one in rows if one.world == world]
         usual = next(one for one in own if one.kind == USUAL)
         elsewhere = next((one for one in own if one.kind == ELSEWHERE), None)
-        harmful = [one for one in own if (cost(one) or 0) >= HARM]
+        costly = [one for one in own if (cost(one) or 0) >= COSTLY]
         worlds[world] = {
             "scenes_odd": share(usual.odd),
             "drift_declared": share(declared(usual)),
             "elsewhere_declared": share(declared(elsewhere)) if elsewhere else None,
-            "harmful": len(harmful),
-            "harmful_declared": share([hit for one in harmful for hit in declared(one)]),
-            "missed": [f"{one.kind} {one.strength:g}" for one in harmful if np.mean(declared(one)) < 0.95],
+            "costly": len(costly),
+            "costly_declared": share([hit for one in costly for hit in declared(one)]),
+            "missed": [f"{one.kind} {one.strength:g}" for one in costly if np.mean(declared(one)) < 0.95],
         }
     parts = [
         {"world": one.world, "kind": one.kind, "strength": one.strength, "cost": cost(one)}
@@ -90,7 +90,7 @@ def summary(tried: Iterable[Tried]) -> dict[str, Any]:
 
 
 def plot(tried: Iterable[Tried], path: Path) -> None:
-    """By kind, detection against strength, with the points that cost the network more than ``HARM`` filled."""
+    """By kind, detection against strength, with the points that cost the network more than ``COSTLY`` filled."""
     rows = joined(tried)
     by: dict[str, list[Tried]] = defaultdict(list)
     for one in rows:
@@ -106,8 +106,8 @@ def plot(tried: Iterable[Tried], path: Path) -> None:
             x, y = [kind.strengths.index(o.strength) for o in points], [100 * np.mean(declared(o)) for o in points]
             axis.plot(x, y, color=colours[world], linewidth=1.2)
             for at, height, one in zip(x, y, points, strict=True):
-                harmful = (cost(one) or 0) >= HARM
-                axis.plot(at, height, "o", color=colours[world], mfc=colours[world] if harmful else "white", ms=6)
+                costly = (cost(one) or 0) >= COSTLY
+                axis.plot(at, height, "o", color=colours[world], mfc=colours[world] if costly else "white", ms=6)
         axis.set_title(kind.name, fontsize=10)
         axis.set_xticks(range(len(kind.strengths)), [f"{s:g}" for s in kind.strengths], fontsize=8)
         axis.set_xlabel(kind.means, fontsize=7)
@@ -127,7 +127,7 @@ def plot(tried: Iterable[Tried], path: Path) -> None:
         axis.set_ylabel("drift declared, %", fontsize=8)
     handles = [plt.Line2D([], [], color=colours[w], marker="o", label=w) for w in worlds]
     handles.append(
-        plt.Line2D([], [], color="#444444", marker="o", linestyle="", label=f"costs {HARM:g} points of mIoU")
+        plt.Line2D([], [], color="#444444", marker="o", linestyle="", label=f"costs {COSTLY:g} points of mIoU")
     )
     figure.legend(handles=handles, loc="upper center", ncols=len(handles), fontsize=9, frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.95))

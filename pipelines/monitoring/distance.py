@@ -3,7 +3,8 @@
 The Hellinger distance of two distributions p and q over the same bins is ``sqrt(1 - sum(sqrt(p * q)))``: 0 when they
 are equal, 1 when they share no bin. whylogs offers it over bins of equal width between the two extremes, so that one
 saturated pixel stretches the bins until everything falls into one of them. The bins here are the reference's own
-5 percent quantiles instead, read from whylogs' sketches.
+5 percent quantiles instead, read from whylogs' sketches, and a narrow one at either end: what lies beyond all that the
+reference knows would otherwise look like its outermost twentieth.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from pipelines.monitoring.features import GROUND, Columns, watched
 from pipelines.monitoring.whylogs_compat import DatasetProfileView
 
-STEPS = np.linspace(0, 1, 21)[1:-1]
+STEPS = np.concatenate([[0.005], np.linspace(0, 1, 21)[1:-1], [0.995]])
 LEAST_SCENES = 3
 """Fewer scenes say nothing about how scenes differ among themselves."""
 

@@ -13,13 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config.params import Drift
 from pipelines.monitoring.distance import cross_distance, distance, histogram, is_category, quantile, shares
 from pipelines.monitoring.features import watched
-from pipelines.monitoring.limits import CEILING
+from pipelines.monitoring.limits import shared_share
 from pipelines.monitoring.profile import Facts, Profile, merged
 from pipelines.monitoring.reference import Match, Reference, group_key, group_name
 from pipelines.monitoring.whylogs_compat import DatasetProfileView
-
-MARGIN = 1.25
-"""A scene may lie this much farther from an old reference than the 95th percentile among the reference's scenes."""
 
 DRAWN = 6
 """Features of a group whose histograms go into the report."""
@@ -53,6 +50,7 @@ class Compared(BaseModel):
     exact_features: tuple[str, ...] = ()  # judged by a reference of the same season and zone
     distances: dict[str, float] = {}  # empty: too few pixels, or no reference
     limits: dict[str, float] = {}
+    agreed_limits: dict[str, float] = {}  # lower: beyond them lies what is odd if several scenes agree in it
     medians: dict[str, tuple[float, float]] = {}  # here and in the reference; measures only
     histograms: dict[str, Histogram] = {}  # of a group's odd scenes: the worst features first
     exchanged: tuple[tuple[str, str], ...] = ()  # pairs of bands that look like each other's reference
@@ -61,6 +59,12 @@ class Compared(BaseModel):
     def odd(self) -> dict[str, float]:
         """Features beyond their limit, with how many times the limit."""
         return {f: d / self.limits[f] for f, d in self.distances.items() if d > self.limits[f]}
+
+    @property
+    def suspect(self) -> dict[str, float]:
+        """Features that are odd if several scenes agree in them, with how many times the limit of one scene."""
+        lower = self.limits | self.agreed_limits
+        return {f: d / self.limits[f] for f, d in self.distances.items() if d > lower[f]}
 
 
 class Comparison(BaseModel):
@@ -101,8 +105,8 @@ def compare(
         own = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
         recent = merged(latest(members, params))
         whole = _compared(name, name, recent, references, params)
-        odd = [p for p, compared in zip(members, own, strict=True) if compared.odd]
-        drawn = _histograms(merged(odd) if odd else recent, [whole, *own], references)
+        suspect = [p for p, compared in zip(members, own, strict=True) if compared.suspect]
+        drawn = _histograms(merged(suspect) if suspect else recent, [whole, *own], references)
         scenes += own
         wholes.append(whole.model_copy(update={"histograms": drawn}))
     return Comparison(version=version, has_reference=bool(references), scenes=tuple(scenes), groups=tuple(wholes))
@@ -124,6 +128,7 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
     matches = [reference.match(facts) for reference in references]
     distances: dict[str, float] = {}
     limits: dict[str, float] = {}
+    agreed: dict[str, float] = {}
     medians: dict[str, tuple[float, float]] = {}
     exact: list[str] = []
     found: dict[str, tuple[float, Match]] = {}
@@ -135,7 +140,9 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
     for feature, (far, match) in found.items():
         exact += [feature] if match.exact else []
         distances[feature] = round(far, 6)
-        limits[feature] = round(_limit(feature, match, facts, len(found), params), 6)
+        single = params.false_alarms / len(found)
+        limits[feature] = round(_limit(feature, match, facts, single, params), 6)
+        agreed[feature] = round(_limit(feature, match, facts, shared_share(single, params.min_scenes), params), 6)
         if not is_category(feature, match.profile.view):
             medians[feature] = (quantile(feature, profile.view, 0.5), quantile(feature, match.profile.view, 0.5))
     worst = min(matches, key=lambda m: len(m.shared))
@@ -146,17 +153,18 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
             "exact_features": tuple(exact),
             "distances": distances,
             "limits": limits,
+            "agreed_limits": agreed,
             "medians": medians,
             "exchanged": _exchanged(profile, matches[0], distances, params.threshold),
         }
     )
 
 
-def _limit(feature: str, match: Match, facts: Facts, features: int, params: Drift) -> float:
+def _limit(feature: str, match: Match, facts: Facts, false_alarms: float, params: Drift) -> float:
     if feature in match.usual:
         clear = (1 - facts.nodata_share) * (1 - facts.cloud_share)
-        return match.usual[feature].limit(params.false_alarms / features, facts.pixels, clear)
-    return min(max(params.threshold, MARGIN * match.spread.get(feature, 0.0)), CEILING)
+        return match.usual[feature].limit(false_alarms, facts.pixels, clear)
+    return params.threshold
 
 
 def _histograms(
@@ -164,7 +172,7 @@ def _histograms(
 ) -> dict[str, Histogram]:
     severity: dict[str, float] = {}
     for one in compared:
-        for feature, times in one.odd.items():
+        for feature, times in one.suspect.items():
             severity[feature] = max(severity.get(feature, 0.0), times)
     views = [reference.match(profile.facts).profile.view for reference in references]
     drawn = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ class Entry(BaseModel):
     scenes: int
     pixels: int
     apart: dict[str, tuple[float, ...]] = {}  # by feature, how far each scene of this group lies from its others
-    spread: dict[str, float] = {}  # of references made before ``apart``: the 95th percentile of about the same
 
 
 class Match(BaseModel):
@@ -42,7 +40,6 @@ class Match(BaseModel):
 
     profile: Profile
     usual: dict[str, Usual]  # by feature, as far as the reference can tell
-    spread: dict[str, float]
     shared: tuple[str, ...]
     exact: bool  # all that the reference is divided by
 
@@ -127,7 +124,6 @@ class Reference:
         return Match(
             profile=self._merged(found),
             usual=usual_of(own.apart if own else None, groups),
-            spread=(own.spread if own else {}) or self._spread,
             shared=shared,
             exact=exact,
         )
@@ -135,12 +131,6 @@ class Reference:
     @property
     def _groups(self) -> list[Entry]:
         return [e for e in self.entries if not self.by or e.season or e.zone]
-
-    @cached_property
-    def _spread(self) -> dict[str, float]:
-        """For a group with too few scenes of its own: the greatest spread of any group, else that of all scenes."""
-        known = [e.spread for e in self._groups if e.spread] or [e.spread for e in self.entries if e.spread]
-        return {name: max(s.get(name, 0.0) for s in known) for name in sorted(set().union(*known))} if known else {}
 
     def _merged(self, entries: Sequence[Entry]) -> Profile:
         for entry in entries:

@@ -48,8 +48,8 @@ def judge(comparison: Comparison, params: Drift) -> Verdict:
     """The verdict on all groups, by these rules.
 
     A scene is odd where a feature lies beyond its limit. A group drifts where, among its latest ``2 * min_scenes``
-    scenes, ``min_scenes`` are odd in one and the same feature; fewer odd scenes, a group that is odd only as a whole,
-    or oddness against a reference of another season or zone, is a warning.
+    scenes, ``min_scenes`` lie beyond the lower limits of ``agreed_limits`` in one and the same feature. Fewer odd
+    scenes, a group that is odd only as a whole, or oddness against a reference of another season or zone, is a warning.
     """
     groups = tuple(_group(whole, comparison, params) for whole in comparison.groups)
     word: Word = "no sample"
@@ -60,7 +60,7 @@ def judge(comparison: Comparison, params: Drift) -> Verdict:
         word = min((g.verdict for g in groups), key=order.index)
     worst: dict[str, float] = {}
     for compared in (*comparison.scenes, *comparison.groups):
-        for feature, times in compared.odd.items():
+        for feature, times in compared.suspect.items():
             worst[feature] = max(worst.get(feature, 0.0), times)
     named = {feature for g in groups if g.verdict == word for feature in g.features}
     features = tuple(sorted(named, key=lambda feature: -worst[feature]))[:5]
@@ -77,18 +77,20 @@ def _group(whole: Compared, comparison: Comparison, params: Drift) -> GroupVerdi
     members = [s for s in comparison.scenes if s.group == whole.group]
     recent = sorted(members, key=lambda s: s.when)[-whole.scenes :]
     odd = [s for s in recent if s.odd]
-    votes = Counter(feature for s in odd for feature in s.odd if feature in s.exact_features)
+    votes = Counter(feature for s in recent for feature in s.suspect if feature in s.exact_features)
     # Of many scenes of one moment a few are odd by chance, so half of them must agree.
     needed = max(params.min_scenes, len(recent) / 2)
     agreed = [feature for feature, count in votes.items() if count >= needed]
-    names = tuple(s.name for s in odd)
     if agreed:
-        severity = {f: max(s.odd.get(f, 0.0) for s in odd) for f in agreed}
+        alike = [s for s in recent if any(feature in s.suspect for feature in agreed)]
+        severity = {f: max(s.suspect.get(f, 0.0) for s in alike) for f in agreed}
         features = tuple(sorted(agreed, key=lambda f: -severity[f]))
         sentence = (
-            f"{len(odd)} of the latest {len(recent)} scenes lie beyond the limit, foremost in {plain(features[0])}."
+            f"{len(alike)} of the latest {len(recent)} scenes lie beyond the limit, foremost in {plain(features[0])}."
         )
+        names = tuple(s.name for s in alike)
         return GroupVerdict(group=whole.group, verdict="drift", sentence=sentence, scenes=names, features=features)
+    names = tuple(s.name for s in odd)
     odd_features = whole.odd if not odd else {f: max(s.odd.get(f, 0.0) for s in odd) for s in odd for f in s.odd}
     features = tuple(sorted(odd_features, key=lambda f: -odd_features[f]))
     if odd or whole.odd:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from pipelines.monitoring.causes import likely_cause
 from pipelines.monitoring.distance import distance, hellinger
+from pipelines.monitoring.drift import Compared, Comparison
+from pipelines.monitoring.limits import CEILING
 from pipelines.monitoring.profile import Facts, logged
 from pipelines.monitoring.reference import Reference, write_reference
 from pipelines.monitoring.verdict import call_for_training, judge
@@ -114,6 +116,45 @@ def test_scenes_that_differ_anyway_raise_the_limit(tmp_path: Path):
         )
         limits.append(against(Reference(tmp_path / name), [new]).scenes[0].limits["band.B02"])
     assert limits[0] < 0.2 < 0.5 < limits[1] < 1
+
+
+def test_what_lies_beyond_all_that_the_reference_knows_passes_any_limit():
+    """Such a scene shares its outermost bin with a twentieth of the reference's pixels, were there no bins for ends."""
+    rng = np.random.default_rng(0)
+    facts = Facts(scene="a", season="summer", zone="21S", pixels=4000)
+    usual = rng.normal(0.1, 0.02, 4000).astype(np.float32)
+    target, reference = (logged({"band.B02": v}, facts).view for v in (np.full(4000, 0.5, np.float32), usual))
+    assert distance("band.B02", target, reference) > CEILING
+
+
+def test_scenes_that_agree_need_not_be_odd_one_by_one():
+    """The lower limits make it drift, and only where the scenes agree in a feature."""
+
+    def compared(name: str, feature: str | None) -> Compared:
+        far = {f: 0.4 if f == feature else 0.1 for f in ("band.B02", "band.B03")}
+        return Compared(
+            name=name,
+            group="summer",
+            when=NOW,
+            scenes=1,
+            pixels=1000,
+            nodata_share=0,
+            cloud_share=0,
+            exact_features=tuple(far),
+            distances=far,
+            limits=dict.fromkeys(far, 0.5),
+            agreed_limits=dict.fromkeys(far, 0.3),
+        )
+
+    def word(*features: str | None) -> str:
+        scenes = tuple(compared(str(i), feature) for i, feature in enumerate(features))
+        whole = compared("summer", None).model_copy(update={"scenes": len(scenes)})
+        said = judge(Comparison(version="1", has_reference=True, scenes=scenes, groups=(whole,)), PARAMS)
+        return said.verdict
+
+    assert word(None, "band.B02", None, "band.B02") == "drift"
+    assert word(None, "band.B02", None, "band.B03") == "none"
+    assert word(None, "band.B02", None, None) == "none"
 
 
 def test_one_saturated_pixel_hides_nothing(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""The claim in small: harmful changes of unseen scenes are declared as drift, unchanged ones are not."""
+"""The claim in small: costly changes of unseen scenes are declared as drift, unchanged ones are not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from benchmarks.drifting.trials import USUAL, declared, streams, try_changes, tr
 from benchmarks.drifting.watch import Split, Watch
 
 SIZE = 192
+SEED = 5  # of no region that anything was tuned on
 STRENGTHS = {
     "gain": 0.4,
     "offset": 1.0,
@@ -26,8 +27,8 @@ STRENGTHS = {
 
 @pytest.mark.slow
 def test_changes_are_declared_and_nothing_is_not(tmp_path):
-    region = Region(0, SIZE, HISTORY, LATER)
-    watch = Watch(tmp_path, region.before(), Split.of((SIZE, SIZE), SIZE // 4, 0), None, PARAMS)
+    region = Region(SEED, SIZE, HISTORY, LATER)
+    watch = Watch(tmp_path, region.before(), Split.of((SIZE, SIZE), SIZE // 4, SEED), None, PARAMS)
     later = region.after()
     usual = try_usual("sample", USUAL, later, watch, None)
     assert len(usual.odd) >= 60
