@@ -60,15 +60,15 @@ def indices(bands: Sequence[str]) -> dict[str, tuple[int, int]]:
         if a in position and b in position
     }
     known = {frozenset(pair) for pair in named.values()}
-    colours = {f"index.{bands[i]}-{bands[i + 1]}": (i, i + 1) for i in range(len(bands) - 1)}
-    return named | {name: pair for name, pair in colours.items() if frozenset(pair) not in known}
+    ring = [(i, (i + 1) % len(bands)) for i in range(len(bands))] if len(bands) > 2 else []
+    return named | {f"index.{bands[a]}-{bands[b]}": (a, b) for a, b in ring if frozenset((a, b)) not in known}
 
 
 def input_features(bands: Sequence[str], pixels: NDArray[np.float32]) -> Columns:
     """Bands and indices of ``pixels`` ``(bands, n)``, float32 in physical units. A sum near 0 gives an index of 0.
 
-    Among the indices is the colour between neighbouring bands, which hardly varies with light and slope, but with
-    haze, an offset and exchanged bands.
+    Among the indices is the colour between neighbouring bands, and between the last and the first, which hardly varies
+    with light and slope, but with haze, an offset and exchanged bands.
     """
     columns: Columns = {band_feature(band): pixels[i].astype(np.float32) for i, band in enumerate(bands)}
     for name, (a, b) in indices(bands).items():

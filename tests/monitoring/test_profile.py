@@ -115,7 +115,7 @@ def test_indices_follow_their_formulas_whatever_the_order_of_bands():
     assert input_features(["B04", "B08", "B03"], image)["index.ndvi"][0] == pytest.approx(0.5)
     assert input_features(["green", "red", "nir"], image)["index.ndwi"][0] == pytest.approx(-1 / 3)
     colours = [name for name in input_features(["red", "green", "blue"], image) if name.startswith("index")]
-    assert colours == ["index.red-green", "index.green-blue"]
+    assert colours == ["index.red-green", "index.green-blue", "index.blue-red"]
     assert input_features(["B04", "B08"], np.zeros((2, 1), np.float32))["index.ndvi"][0] == 0
 
 
