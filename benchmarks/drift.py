@@ -121,9 +121,10 @@ def main() -> None:
         tried = [one for part in pool.map(run, jobs) for one in part]
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "drift.md").write_text(table(tried))
-    (given.out / "drift.json").write_text(json.dumps(summary(tried), indent=1))
-    plot(tried, given.out / "drift.png")
-    print(json.dumps(summary(tried)["worlds"]))
+    found = summary(tried)
+    (given.out / "drift.json").write_text(json.dumps(found, indent=1))
+    plot(found["trials"], given.out / "drift.png")
+    print(json.dumps(found["worlds"]))
 
 
 if __name__ == "__main__":

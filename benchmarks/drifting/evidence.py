@@ -89,24 +89,27 @@ def summary(tried: Iterable[Tried]) -> dict[str, Any]:
     return {"worlds": worlds, "trials": parts}
 
 
-def plot(tried: Iterable[Tried], path: Path) -> None:
-    """By kind, detection against strength, with the points that cost the network more than ``COSTLY`` filled."""
-    rows = joined(tried)
-    by: dict[str, list[Tried]] = defaultdict(list)
-    for one in rows:
-        by[one.kind].append(one)
-    worlds = list(dict.fromkeys(one.world for one in rows))
+def plot(trials: Sequence[dict[str, Any]], path: Path) -> None:
+    """By kind, detection against strength, with the points that cost the network ``COSTLY`` filled.
+
+    ``trials`` are those of ``summary``, of one run or more.
+    """
+    by: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in trials:
+        by[one["kind"]].append(one | {"hits": [verdict == "drift" for verdict in one["verdicts"]]})
+    worlds = list(dict.fromkeys(one["world"] for one in trials))
     colours = dict(zip(worlds, ("#2f6fb0", "#c8443c", "#e3a02c", "#5a8f3c"), strict=False))
     figure, axes = plt.subplots(3, 4, figsize=(11, 7), sharey=True)
     for axis, kind in zip(axes.flat, KINDS, strict=False):
         for world in worlds:
-            points = sorted((o for o in by[kind.name] if o.world == world), key=lambda o: o.strength)
+            points = sorted((o for o in by[kind.name] if o["world"] == world), key=lambda o: float(o["strength"]))
             if not points:
                 continue
-            x, y = [kind.strengths.index(o.strength) for o in points], [100 * np.mean(declared(o)) for o in points]
+            x = [kind.strengths.index(o["strength"]) for o in points]
+            y = [100 * np.mean(o["hits"]) for o in points]
             axis.plot(x, y, color=colours[world], linewidth=1.2)
             for at, height, one in zip(x, y, points, strict=True):
-                costly = (cost(one) or 0) >= COSTLY
+                costly = (one["cost"] or 0) >= COSTLY
                 axis.plot(at, height, "o", color=colours[world], mfc=colours[world] if costly else "white", ms=6)
         axis.set_title(kind.name, fontsize=10)
         axis.set_xticks(range(len(kind.strengths)), [f"{s:g}" for s in kind.strengths], fontsize=8)
@@ -116,9 +119,9 @@ def plot(tried: Iterable[Tried], path: Path) -> None:
     last = axes.flat[len(KINDS)]
     last.set_title("nothing: false alarms", fontsize=10)
     for i, world in enumerate(worlds):
-        usual = next(o for o in by[USUAL] if o.world == world)
-        found = stats.binomtest(sum(declared(usual)), len(usual.verdicts)).proportion_ci()
-        rate = 100 * float(np.mean(declared(usual)))
+        hits = next(o for o in by[USUAL] if o["world"] == world)["hits"]
+        found = stats.binomtest(sum(hits), len(hits)).proportion_ci()
+        rate = 100 * float(np.mean(hits))
         last.plot([i, i], [100 * found.low, 100 * found.high], color=colours[world], linewidth=3, alpha=0.4)
         last.plot(i, rate, "o", color=colours[world], ms=6)
     last.set_xticks(range(len(worlds)), worlds, fontsize=8)
