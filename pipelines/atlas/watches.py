@@ -43,10 +43,7 @@ class Point(BaseModel):
     when: datetime
     distance: float
     limit: float
-
-    @property
-    def odd(self) -> bool:
-        return self.distance > self.limit
+    odd: bool  # beyond its limit, or in a drift with other scenes beyond the lower one that counts where they agree
 
 
 def watches(project: str) -> list[Watch]:
@@ -59,23 +56,35 @@ def watches(project: str) -> list[Watch]:
 def series(project: str, version: str | None) -> dict[str, list[Point]]:
     """For each feature the scenes that ``version`` mapped, by the day they were taken; of each the latest look."""
     folder = project_in(settings().reports, project) / "drift"
-    latest: dict[str, dict[str, Any]] = {}
+    latest: dict[str, tuple[dict[str, Any], set[str]]] = {}
     for path in sorted(folder.glob("*/comparison.json"), key=lambda path: path.stat().st_mtime):
         comparison = _read(path, path.stat().st_mtime_ns)
         if comparison.get("version") == version:
-            latest |= {scene["name"]: scene for scene in comparison.get("scenes", ())}
+            shared = _agreed(path.with_name("verdict.json"))
+            latest |= {s["name"]: (s, shared.get(s["name"], set())) for s in comparison.get("scenes", ())}
     found: dict[str, list[Point]] = {}
-    for scene in sorted(latest.values(), key=lambda scene: str(scene["when"])):
+    for scene, agreed in sorted(latest.values(), key=lambda found: str(found[0]["when"])):
         for feature, distance in scene.get("distances", {}).items():
+            limit = scene["limits"][feature]
+            lower = scene.get("agreed_limits", {}).get(feature, limit) if feature in agreed else limit
             point = Point(
                 scene=scene["name"],
                 group=scene["group"],
                 when=scene["when"],
                 distance=distance,
-                limit=scene["limits"][feature],
+                limit=limit,
+                odd=distance > lower,
             )
             found.setdefault(feature, []).append(point)
     return found
+
+
+def _agreed(verdict: Path) -> dict[str, set[str]]:
+    """The features in which scenes agree in a drift, by scene."""
+    groups = _read(verdict, verdict.stat().st_mtime_ns).get("groups", ()) if verdict.exists() else ()
+    return {
+        scene: set(group["features"]) for group in groups if group["verdict"] == "drift" for scene in group["scenes"]
+    }
 
 
 @lru_cache(maxsize=512)

@@ -11,8 +11,11 @@ _LONG_WAVES = ("b11", "b12", "swir1", "swir2", "swir16", "swir22", "swir")
 
 
 def likely_cause(compared: Compared) -> str | None:
-    """A sentence about the most likely cause of what is odd, or ``None`` where nothing is or nothing fits."""
-    odd = compared.odd
+    """A sentence about the most likely cause of what is odd, or ``None`` where nothing is or nothing fits.
+
+    Of a scene that is not odd by itself it tells what would be odd if other scenes agreed.
+    """
+    odd = compared.odd or compared.suspect
     if not odd:
         return None
     if compared.exchanged:

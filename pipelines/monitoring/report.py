@@ -44,7 +44,8 @@ def write_report(
     scenes = _by_oddness(comparison)
     said = {group.group: group for group in verdict.groups}
     features = sorted({feature for scene in comparison.scenes for feature in scene.distances})
-    causes = {scene.name: likely_cause(scene) for scene in comparison.scenes}
+    blamed = {scene.name: said[scene.group].blamed(scene) for scene in comparison.scenes}
+    causes = {scene.name: likely_cause(scene) if blamed[scene.name] else None for scene in comparison.scenes}
     environment = Environment(
         loader=PackageLoader("pipelines.monitoring"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -57,6 +58,7 @@ def write_report(
         scenes=scenes[:ROWS],
         left_out=max(len(scenes) - ROWS, 0),
         causes=causes,
+        blamed=blamed,
         groups=[(g, said[g.group], _shared_cause(said[g.group].scenes, causes)) for g in comparison.groups],
         worst={g.group: _worst(g, comparison) for g in comparison.groups},
         drawings={g.group: {f: drawing(h) for f, h in g.histograms.items()} for g in comparison.groups},

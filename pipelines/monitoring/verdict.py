@@ -28,6 +28,11 @@ class GroupVerdict(BaseModel):
     scenes: tuple[str, ...]  # the odd ones
     features: tuple[str, ...]
 
+    def blamed(self, scene: Compared) -> set[str]:
+        """The features of ``scene`` that lie beyond their limit, or beyond the lower one in a drift that it shares."""
+        agreed = self.features if self.verdict == "drift" and scene.name in self.scenes else ()
+        return {*scene.odd, *(feature for feature in agreed if feature in scene.suspect)}
+
 
 class Verdict(BaseModel):
     """``none``: as usual. ``warning``: one odd scene, or no comparable reference. ``drift``: it persists.

@@ -127,3 +127,17 @@ def test_drift_is_followed_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("b", 0.2, False),
     ]
     assert series("p", "3") == {} and watches("nobody") == []
+
+
+def test_scenes_that_agree_are_odd_beyond_the_lower_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    monkeypatch.delenv("SWATH_REPORTS", raising=False)
+    lower = {"agreed_limits": {"band.B02": 0.15}}
+    scenes = tuple(_compared(n, day, 0.2).model_copy(update=lower) for day, n in enumerate("ab", start=1))
+    folder = tmp_path / "reports" / "p" / "drift" / "monitor_drift.r"
+    for count, odd in ((2, True), (1, False)):
+        whole = scenes[0].model_copy(update={"name": "summer-21S", "scenes": count})
+        comparison = Comparison(version="4", has_reference=True, scenes=scenes[:count], groups=(whole,))
+        write_json(folder / "comparison.json", comparison.model_dump(mode="json"))
+        write_json(folder / "verdict.json", judge(comparison, load_params().drift).model_dump(mode="json"))
+        assert [point.odd for point in series("p", "4")["band.B02"]] == [odd] * count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipelines.monitoring.drift import Compared, Comparison
 from pipelines.monitoring.limits import CEILING
 from pipelines.monitoring.profile import Facts, logged
 from pipelines.monitoring.reference import Reference, write_reference
+from pipelines.monitoring.report import write_report
 from pipelines.monitoring.verdict import call_for_training, judge
 from pipelines.scenes.scene import MaskBit
 from tests.monitoring.world import PARAMS, SIDE, Ground, against, observed, scene, training
@@ -127,8 +129,8 @@ def test_what_lies_beyond_all_that_the_reference_knows_passes_any_limit():
     assert distance("band.B02", target, reference) > CEILING
 
 
-def test_scenes_that_agree_need_not_be_odd_one_by_one():
-    """The lower limits make it drift, and only where the scenes agree in a feature."""
+def test_scenes_that_agree_need_not_be_odd_one_by_one(tmp_path: Path):
+    """The lower limits make it drift, and only where the scenes agree in a feature; the page shows by which."""
 
     def compared(name: str, feature: str | None) -> Compared:
         far = {f: 0.4 if f == feature else 0.1 for f in ("band.B02", "band.B03")}
@@ -146,15 +148,33 @@ def test_scenes_that_agree_need_not_be_odd_one_by_one():
             agreed_limits=dict.fromkeys(far, 0.3),
         )
 
-    def word(*features: str | None) -> str:
+    def look(*features: str | None) -> Comparison:
         scenes = tuple(compared(str(i), feature) for i, feature in enumerate(features))
         whole = compared("summer", None).model_copy(update={"scenes": len(scenes)})
-        said = judge(Comparison(version="1", has_reference=True, scenes=scenes, groups=(whole,)), PARAMS)
-        return said.verdict
+        return Comparison(version="1", has_reference=True, scenes=scenes, groups=(whole,))
+
+    def word(*features: str | None) -> str:
+        return judge(look(*features), PARAMS).verdict
 
     assert word(None, "band.B02", None, "band.B02") == "drift"
     assert word(None, "band.B02", None, "band.B03") == "none"
     assert word(None, "band.B02", None, None) == "none"
+
+    shown = look(None, "band.B02", "band.B03", "band.B02")
+    verdict = judge(shown, PARAMS)
+    page = tmp_path / "report.html"
+    write_report(page, shown, verdict, {}, {"features": []}, project="p", run="r")
+    cells = re.findall(r'<td class="(odd|cell)"[^>]*>([\d.]+)<', page.read_text())
+    # "3" and "1" are those that agree; "2" is as far away in another feature, and alone
+    rows = {
+        name: cells[2 * i : 2 * i + 2] for i, name in enumerate(re.findall(r"<tr><th[^>]*>(\d)</th>", page.read_text()))
+    }
+    assert {name: [kind for kind, _ in row] for name, row in rows.items()} == {
+        "0": ["cell", "cell"],
+        "1": ["odd", "cell"],
+        "2": ["cell", "cell"],
+        "3": ["odd", "cell"],
+    }
 
 
 def test_one_saturated_pixel_hides_nothing(tmp_path: Path):
