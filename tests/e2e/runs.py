@@ -37,3 +37,9 @@ def asked(system: System, earlier: set[str]) -> str:
 
 def known(system: System, dag: str) -> set[str]:
     return {run["dag_run_id"] for run in system.airflow.runs(dag)}
+
+
+def maker(system: System, run: dict[str, Any]) -> str:
+    """The model version whose maps a run of ``predict_scenes`` set out to make."""
+    path = f"/api/v2/dags/predict_scenes/dagRuns/{run['dag_run_id']}/taskInstances/plan/xcomEntries/plan"
+    return str(system.airflow._call("GET", f"{path}?deserialize=false")["value"]["version"])

@@ -1,4 +1,4 @@
-"""Who is in charge, in the real scheduler: approved, told of twice, not told of, not answered in time, taken back."""
+"""Who is in charge, in the real scheduler, when an event comes twice or not at all, and when nobody answers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipelines.local.chain import run_chain
-from pipelines.registry.aliases import APPROVER, REJECTER, WITHDRAWN
+from pipelines.registry.aliases import REJECTER
 from pipelines.workspace.source import pin
 from plugins.approval import NOBODY
 from tests.e2e.conftest import System
-from tests.e2e.runs import asked, known, wait_for_run
+from tests.e2e.runs import known, wait_for_run
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -43,24 +43,6 @@ def told_of_dataset(system: System) -> dict[str, Any]:
     return dict(found["asset_events"][0])
 
 
-def maker(system: System, run: dict[str, Any]) -> str:
-    """The model version whose maps a run of ``predict_scenes`` set out to make."""
-    path = f"/api/v2/dags/predict_scenes/dagRuns/{run['dag_run_id']}/taskInstances/plan/xcomEntries/plan"
-    return str(system.airflow._call("GET", f"{path}?deserialize=false")["value"]["version"])
-
-
-def test_what_a_person_approves_is_champion_and_makes_the_maps(system: System, registry: MlflowClient) -> None:
-    trainings, maps = known(system, "train_model"), known(system, "predict_scenes")
-    push(system, train={"lr": 0.004}, gate={"min_gain": -1.0, "approval": True})
-    system.airflow.respond("train_model", asked(system, trainings), "approve", "Approve")
-    training = wait_for_run(system, "train_model", trainings)
-    challenger = system.airflow.result("train_model", training["dag_run_id"], "gate")["challenger"]
-    assert champion(registry) == challenger
-    assert registry.get_model_version("sample", challenger).tags[APPROVER] == system.services.user
-    assert maker(system, wait_for_run(system, "predict_scenes", maps)) == challenger
-    assert list((system.home / "predictions" / "sample" / f"v{challenger}").glob("*/classes.tif"))
-
-
 def test_an_event_told_twice_more_trains_and_registers_nothing(system: System, registry: MlflowClient) -> None:
     before, trainings = champion(registry), known(system, "train_model")
     versions = len(registry.search_model_versions("name = 'sample'"))
@@ -69,7 +51,8 @@ def test_an_event_told_twice_more_trains_and_registers_nothing(system: System, r
         told = {"asset_id": event["asset_id"], "extra": event["extra"]}
         system.airflow._call("POST", "/api/v2/assets/events", json=told)
     training = wait_for_run(system, "train_model", trainings)
-    assert system.airflow.result("train_model", training["dag_run_id"], "train")["reused"]
+    stages = [system.airflow.result("train_model", training["dag_run_id"], stage) for stage in ("train", "evaluate")]
+    assert all(stage["reused"] for stage in stages)
     assert len(registry.search_model_versions("name = 'sample'")) == versions
     assert champion(registry) == before
 
@@ -80,7 +63,7 @@ def test_what_a_lost_event_told_is_found_by_the_next_run_and_silence_rejects_it(
     """Airflow keeps no event for a DAG that is paused."""
     before, builds, maps = champion(registry), known(system, "build_dataset"), known(system, "predict_scenes")
     system.airflow._call("PATCH", "/api/v2/dags/train_model", json={"is_paused": True})
-    pushed = push(system, train={"lr": 0.005}, gate={"approval_hours": 0.001})
+    pushed = push(system, train={"lr": 0.005}, gate={"min_gain": -1.0, "approval": True, "approval_hours": 0.001})
     wait_for_run(system, "build_dataset", builds)
     system.airflow.unpause("train_model")
     trainings = known(system, "train_model")
@@ -94,14 +77,3 @@ def test_what_a_lost_event_told_is_found_by_the_next_run_and_silence_rejects_it(
     assert champion(registry) == before
     time.sleep(3)
     assert known(system, "predict_scenes") == maps, "a champion that stayed is no news"
-
-
-def test_a_champion_is_taken_back_and_the_former_one_makes_the_maps(system: System, registry: MlflowClient) -> None:
-    current, maps = champion(registry), known(system, "predict_scenes")
-    system.airflow.unpause("rollback_model")
-    runs = known(system, "rollback_model")
-    system.airflow.trigger("rollback_model", {"version": 1, "reason": "It takes shadows for lakes"})
-    wait_for_run(system, "rollback_model", runs)
-    assert champion(registry) == "1" != current
-    assert "It takes shadows for lakes" in registry.get_model_version("sample", current).tags[WITHDRAWN]
-    assert maker(system, wait_for_run(system, "predict_scenes", maps)) == "1"

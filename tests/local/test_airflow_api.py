@@ -97,6 +97,6 @@ def test_a_run_is_started_once_whenever_the_connection_breaks(server: ThreadingH
 
 def test_a_server_that_is_gone_is_named(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow = client(server, patience=0.5)
-    monkeypatch.setattr(Flaky, "_reset", lambda self: not self.connection.close())
+    monkeypatch.setattr(Flaky, "_reset", lambda self: not self.connection.shutdown(socket.SHUT_RDWR))
     with pytest.raises(SwathError, match=r"does not answer GET .*api-server\.log"):
         airflow.runs("train_model")
