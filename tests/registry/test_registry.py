@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from mlflow.tracking import MlflowClient
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -28,114 +24,28 @@ from pipelines.bundle.contract import read_contract
 from pipelines.bundle.export import load_pt2
 from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
-from pipelines.config import Params
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.errors import BadData
-from pipelines.evaluation.evaluate import evaluate
 from pipelines.evaluation.score import read_blocks
-from pipelines.evaluation.tracking import store
 from pipelines.files import read_json, sha256
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_scene
 from pipelines.inference.runtime import Runtime
 from pipelines.lineage.run import RUN
 from pipelines.registry import aliases
-from pipelines.registry.aliases import CHALLENGER, CHAMPION, holder
+from pipelines.registry.aliases import CHALLENGER, CHAMPION
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import contract_differences, gate, seen_blocks
 from pipelines.registry.pictures import Shown
-from pipelines.registry.promotion import Promotion, promote, reject
 from pipelines.registry.record import check
-from pipelines.registry.register import package, register
+from pipelines.registry.register import package
 from pipelines.registry.rollback import rollback
 from pipelines.registry.summary import summary
 from pipelines.scenes.catalog import write_item
-from pipelines.workspace.git import git
-from tests.evaluation.parcels import Workspace, write_trained, write_workspace
+from tests.evaluation.parcels import Workspace
+from tests.registry.entrants import Model, World, pack
 
 pytestmark = pytest.mark.slow
-
-
-@dataclass(frozen=True)
-class Entrant:
-    workspace: Workspace
-    run: str
-
-    @property
-    def score(self) -> float:
-        return read_json(self.workspace.data / "metrics.json")["miou"]["value"]
-
-
-@dataclass(frozen=True)
-class World:
-    poor: Entrant
-    good: Entrant
-    home: Path
-    client: MlflowClient
-
-    def artifacts(self, entrant: Entrant) -> Path:
-        return Path(self.client.get_run(entrant.run).info.artifact_uri.removeprefix("file://"))
-
-
-@dataclass(frozen=True)
-class Model:
-    """A registered model of its own, so that tests do not meet."""
-
-    name: str
-    client: MlflowClient
-
-    def enter(self, entrant: Entrant) -> str:
-        return register(entrant.workspace.folder, self.params(entrant), entrant.run).version
-
-    def judge(self, entrant: Entrant) -> Decision:
-        return gate(entrant.workspace.folder, entrant.workspace.catalog, self.params(entrant))
-
-    def promote(self, **options: str) -> Promotion:
-        return promote(self.client, self.name, **options)
-
-    def reject(self, rejecter: str) -> Promotion:
-        return reject(self.client, self.name, rejecter)
-
-    def tags(self, version: str) -> dict[str, str]:
-        return self.client.get_model_version(self.name, version).tags
-
-    @property
-    def champion(self) -> str | None:
-        found = holder(self.client, self.name, CHAMPION)
-        return str(found.version) if found else None
-
-    def params(self, entrant: Entrant) -> Params:
-        return entrant.workspace.params.model_copy(update={"project": self.name})
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory) -> Iterator[World]:
-    """Two packaged workspaces that differ in the network alone, in a store that nobody has made before."""
-    home = tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SWATH_HOME", str(home))
-        patch.setenv("SWATH_GIT_REMOTE", str(home / "watched"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        (home / "watched").mkdir()
-        git("init", "--quiet", "--bare", ".", at=home / "watched")
-        (home / "land").mkdir()
-        good = write_workspace(home / "land")
-        poor = Workspace(home / "poor", good.catalog, good.params)
-        shutil.copytree(good.folder, poor.folder)
-        with store() as client:
-            entrants = [pack(poor, steps=25), pack(good, steps=60)]
-            yield World(*entrants, home, client)
-
-
-def pack(workspace: Workspace, steps: int) -> Entrant:
-    write_trained(workspace, steps)
-    evaluate(workspace.folder, workspace.catalog, workspace.params)
-    return Entrant(workspace, package(workspace.folder, workspace.params).run_id)
-
-
-@pytest.fixture
-def model(world, request) -> Model:
-    return Model(re.sub("[^a-z]+", "-", request.node.name)[:60], world.client)
 
 
 def test_packaging_again_finds_the_run_and_registering_again_the_version(world, model):
