@@ -122,7 +122,7 @@ def screenshots(services: Services, project: str) -> None:
         swath = page.frame_locator("iframe")
         swath.get_by_role("heading", name=project).get_by_role("link").click()
         swath.locator("img.leaflet-tile-loaded").first.wait_for()
-        swath.locator("#map").press("Enter")
+        swath.locator("#map").click(position={"x": 420, "y": 250})
         swath.locator("#pixel").get_by_text("Version").first.wait_for()
         page.wait_for_timeout(8_000)
         page.screenshot(path=TARGET / "page.png")
