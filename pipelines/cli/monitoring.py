@@ -25,11 +25,13 @@ def profile() -> None:
     """DVC stage: profile the train split's pixels by season and zone, as the reference of later scenes."""
     from pipelines.dataset.shards import ChipStore
     from pipelines.monitoring.chips import chip_samples
+    from pipelines.monitoring.looks import chip_looks
     from pipelines.monitoring.reference import write_reference
 
     params = load_params()
     store = ChipStore(Path("data/chips"))
     entries = write_reference(Path("data/reference"), chip_samples(store, params.drift.sample), params.drift.by)
+    chip_looks(store).write(Path("data/reference"))
     emit({"profiles": len(entries), "scenes": max(e.scenes for e in entries), "pixels": max(e.pixels for e in entries)})
 
 
@@ -64,15 +66,22 @@ def compare_profiles(run: Run) -> None:
 
 @drift.command("report")
 def write_page(run: Run) -> None:
-    """Write the page, and the list of the places most worth labelling."""
+    """Write the page, and the labelling queue: the places most worth labels, as GeoJSON with image chips."""
+    from pipelines.bundle.contract import REFERENCE
+    from pipelines.bundle.store import open_bundle
+    from pipelines.monitoring.looks import Looks, read_looks
     from pipelines.monitoring.watch import collected, report_run
 
     params = load_params()
     folder = _folder(params, run)
+    version = collected(folder).version
+    bundle = open_bundle(f"models:/{params.project}/{version}") if version else None
+    known = read_looks(bundle.folder / REFERENCE / "inputs") if bundle else None
+    bands = bundle.contract.band_names if bundle else tuple(params.scenes.bands)
     page, verdict = report_run(
-        _maps(params, collected(folder).version),
+        _maps(params, version),
         settings().catalog / params.project,
-        params.scenes.bands,
+        known or Looks.none(bands),
         folder,
         params.drift,
         project=params.project,

@@ -1,55 +1,111 @@
-"""Where a person's labels would teach most: the places of odd scenes at which the model is least sure."""
+"""The labelling queue: the places of odd scenes whose labels would teach most, as outlines and as image chips."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
-from rasterio.enums import Resampling
+from numpy.typing import NDArray
 from rasterio.warp import transform_geom
+from rasterio.windows import Window, bounds
 from shapely.geometry import box, mapping
 
-PLACE = 64  # pixels a side of a place
-PER_SCENE = 5
+from pipelines.files import replacing, write_json
+from pipelines.inference.raster import Raster
+from pipelines.monitoring.features import UNUSABLE
+from pipelines.monitoring.worth import choose, look_of
+
+QUEUE, CHIPS = "places.geojson", "places"
+MOST = 20
 
 
-def places(maps: Iterable[tuple[str, Path]], most: int = 20) -> dict[str, Any]:
-    """Places worth labelling, the least confident first, as a GeoJSON FeatureCollection in degrees.
+@dataclass(frozen=True)
+class Place:
+    """A square of a scene: its window in pixels, what the map's confidence lacks to 1 there, and its look."""
 
-    ``maps`` holds scene ids and their ``confidence.tif``; a place at which more than half has no data is left out.
+    raster: Raster
+    window: Window
+    doubt: float
+    look: NDArray[np.float32]
+
+
+def places_of(raster: Raster, confidence: Path, side: int) -> Iterator[Place]:
+    """All places of ``side`` pixels, side by side, at which at least half is mapped.
+
+    ``confidence`` is the map's COG on the grid of ``raster``. Rows of places are read one after the other, so memory
+    is bounded whatever the scene's height.
     """
-    found = [place for scene, path in maps if path.exists() for place in _of_scene(scene, path)]
-    found.sort(key=lambda place: (place["properties"]["confidence"], place["properties"]["scene"]))
-    return {"type": "FeatureCollection", "features": found[:most]}
+    with raster.open() as source, rasterio.open(confidence) as sure:
+        scale, offset = sure.scales[0], sure.offsets[0]
+        for top in _starts(source.height, side):
+            rows = slice(top, min(top + side, source.height))
+            pixels, mask = source.read(rows)
+            band = Window(0, top, source.width, rows.stop - top)
+            mapped = (sure.read_masks(1, window=band) > 0) & ((mask & UNUSABLE) == 0)
+            doubts = 1 - (sure.read(1, window=band).astype(np.float32) * scale + offset)
+            for left in _starts(source.width, side):
+                cols = slice(left, min(left + side, source.width))
+                seen = mapped[:, cols]
+                if seen.mean() >= 0.5:
+                    yield Place(
+                        raster,
+                        Window(left, top, cols.stop - left, rows.stop - top),
+                        float(doubts[:, cols][seen].mean()),
+                        look_of(pixels[:, :, cols], seen),
+                    )
 
 
-def _of_scene(scene: str, confidence: Path) -> list[dict[str, Any]]:
-    with rasterio.open(confidence) as source:
-        down, across = math.ceil(source.height / PLACE), math.ceil(source.width / PLACE)
-        mean = source.read(1, out_shape=(down, across), resampling=Resampling.average, masked=True)
-        seen = source.read_masks(1, out_shape=(down, across), resampling=Resampling.average) / 255
-        scale = (source.scales[0], source.offsets[0])
-        grid = source.transform @ Affine.scale(source.width / across, source.height / down)
-        crs = source.crs
-    value = np.ma.filled(mean.astype(np.float32), np.inf) * scale[0] + scale[1]
-    value = np.where((seen > 0.5) & np.isfinite(value), value, np.inf)
-    order = np.argsort(value, axis=None, kind="stable")[:PER_SCENE]
+def worth_labelling(places: Iterable[Place], known: NDArray[np.float32], most: int = MOST) -> list[Place]:
+    """At most ``most`` of ``places``, the one most worth labelling first; ``known`` are looks of training ground."""
+    found = list(places)
+    if not found:
+        return []
+    looks, doubt = np.stack([place.look for place in found]), np.array([place.doubt for place in found])
+    return [found[number] for number in choose(doubt, looks, known, most)]
+
+
+def write_queue(folder: Path, places: Iterable[Place]) -> dict[str, Any]:
+    """Write ``places.geojson``, outlines in degrees, and beside it ``places/``, a GeoTIFF of each place with the bands
+    and values of its scene; returns the GeoJSON."""
     features = []
-    for row, col in zip(*np.unravel_index(order, value.shape), strict=True):
-        if not np.isfinite(value[row, col]):
-            continue
-        (left, top), (right, bottom) = grid @ (col, row), grid @ (col + 1, row + 1)
-        square = mapping(box(min(left, right), min(top, bottom), max(left, right), max(top, bottom)))
-        features.append(
-            {
-                "type": "Feature",
-                "geometry": transform_geom(crs, "EPSG:4326", square, precision=6),
-                "properties": {"scene": scene, "confidence": round(float(value[row, col]), 4)},
+    with replacing(folder / CHIPS) as draft:
+        draft.mkdir()
+        for number, place in enumerate(places, 1):
+            name = f"{number:02d}-{place.raster.id}.tif"
+            _write_chip(draft / name, place)
+            properties = {
+                "number": number,
+                "scene": place.raster.id,
+                "confidence": round(1 - place.doubt, 4),
+                "chip": f"{CHIPS}/{name}",
             }
-        )
-    return features
+            features.append({"type": "Feature", "geometry": _outline(place), "properties": properties})
+    queue = {"type": "FeatureCollection", "features": features}
+    write_json(folder / QUEUE, queue)
+    return queue
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where places begin along an axis; the last ends with it, and overlaps the one before if need be."""
+    count = -(-length // side)
+    return np.linspace(0, max(length - side, 0), count).round().astype(int).tolist()
+
+
+def _outline(place: Place) -> dict[str, Any]:
+    square = mapping(box(*bounds(place.window, place.raster.affine)))
+    return dict(transform_geom(place.raster.crs, "EPSG:4326", square, precision=6))
+
+
+def _write_chip(path: Path, place: Place) -> None:
+    with rasterio.open(place.raster.image) as image:
+        profile = {name: image.profile[name] for name in ("count", "dtype", "crs", "nodata")}
+        profile |= {"width": place.window.width, "height": place.window.height, "compress": "deflate"}
+        profile |= {"transform": image.window_transform(place.window), "driver": "GTiff"}
+        with rasterio.open(path, "w", **profile) as chip:
+            chip.write(image.read(window=place.window))
+            chip.descriptions, chip.scales, chip.offsets = image.descriptions, image.scales, image.offsets
+            chip.colorinterp = image.colorinterp

@@ -1,13 +1,13 @@
 """The four steps of a watch over the champion's maps. Each leaves its result in the folder of the run.
 
 ``scenes.json`` and ``groups/*.bin`` are left by ``collect``, ``comparison.json`` by ``compare_run``, ``report.html``
-and ``places.geojson`` by ``report_run``, ``verdict.json`` by ``decide_run``.
+``places.geojson`` and its image chips by ``report_run``, ``verdict.json`` by ``decide_run``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,16 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config.params import Drift
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
+from pipelines.inference.raster import in_bands
 from pipelines.monitoring.drift import Comparison, compare, grouped, latest
-from pipelines.monitoring.places import places
+from pipelines.monitoring.looks import Looks
+from pipelines.monitoring.places import Place, places_of, worth_labelling, write_queue
 from pipelines.monitoring.profile import Profile, merged, read_profile
 from pipelines.monitoring.reference import INDEX, Reference
 from pipelines.monitoring.report import SceneFiles, write_report
 from pipelines.monitoring.verdict import Verdict, call_for_training, judge
 from pipelines.progress import report
+from pipelines.scenes.catalog import item_path, read_scene
 
 logger = logging.getLogger(__name__)
 
@@ -87,24 +90,37 @@ def open_references(folder: Path | None) -> Sequence[Reference]:
 
 
 def report_run(
-    maps: Path, catalog: Path, bands: Sequence[str], folder: Path, params: Drift, *, project: str
+    maps: Path, catalog: Path, training: Looks, folder: Path, params: Drift, *, project: str
 ) -> tuple[Path, Verdict]:
-    """Write the page and the places worth labelling; return the page and the verdict that it states."""
+    """Write the page and the labelling queue; return the page and the verdict that it states.
+
+    ``training`` is what the model's training ground looked like, with the bands that the model sees.
+    """
     comparison, verdict = judged(folder, params)
     odd = [scene for group in verdict.groups if group.verdict in ("drift", "warning") for scene in group.scenes]
-    worth = places((scene, Path(maps) / scene / "confidence.tif") for scene in odd)
-    write_json(folder / "places.geojson", worth)
+    queue = write_queue(folder, worth_labelling(_places(odd, maps, catalog, training), training.values))
     files = {
         scene.name: SceneFiles(
             image=Path(catalog) / "scenes" / scene.name / "image.tif",
-            bands=tuple(bands),
+            bands=training.bands,
             classes=Path(maps) / scene.name / "classes.tif",
         )
         for scene in comparison.scenes
     }
     page = folder / "report.html"
-    write_report(page, comparison, verdict, files, worth, project=project, run=folder.name)
+    write_report(page, comparison, verdict, files, queue, project=project, run=folder.name)
     return page, verdict
+
+
+def _places(scenes: Sequence[str], maps: Path, catalog: Path, training: Looks) -> Iterator[Place]:
+    """Of those of ``scenes`` whose map and image are still there."""
+    for done, scene in enumerate(scenes):
+        report(done, len(scenes), f"places of {scene}")
+        confidence = Path(maps) / scene / "confidence.tif"
+        if confidence.exists() and item_path(catalog, scene).exists():
+            yield from places_of(
+                in_bands(read_scene(catalog, scene), catalog, training.bands), confidence, training.side
+            )
 
 
 def decide_run(folder: Path, state: Path, params: Drift, now: datetime) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from affine import Affine
 
 from pipelines.errors import BadData
 from pipelines.files import read_json
-from pipelines.monitoring.places import places
+from pipelines.monitoring.looks import Looks
 from pipelines.monitoring.watch import collect, compare_run, decide_run, report_run
+from pipelines.scenes.catalog import write_item
 from tests.builders import write_scene
 from tests.monitoring.world import BANDS, PARAMS, SIDE, Ground, observed, pixels, training
 
@@ -61,7 +62,8 @@ def put_map(root: Path, number: int, **fault) -> str:
     folder.mkdir(parents=True)
     observed(ground, 900 + number, **fault).write(folder / "profile.bin")
     image, probabilities = pixels(900 + number)
-    write_scene(root / "catalog", np.clip(image * 1e4, 1, 6e4).astype(np.uint16), id=ground.id, bands=BANDS)
+    scene = write_scene(root / "catalog", np.clip(image * 1e4, 1, 6e4).astype(np.uint16), id=ground.id, bands=BANDS)
+    write_item(root / "catalog" / "scenes" / scene.id, scene, fingerprint="", dated=True, bands=[])
     with rasterio.open(folder / "classes.tif", "w", dtype="uint8", nodata=255, **GRID) as out:
         out.write(probabilities.argmax(axis=0).astype(np.uint8), 1)
         out.write_colormap(1, {0: (1, 2, 200, 255), 1: (0, 99, 0, 255), 2: (200, 200, 0, 255)})
@@ -80,7 +82,7 @@ def watch(root: Path, run: str = "run-1", now: datetime = NOW):
     folder = root / "drift" / run
     collect(root / "maps", "3", folder, PARAMS)
     compare_run(root / "maps", root / "reference", folder, PARAMS)
-    report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="sample")
+    report_run(root / "maps", root / "catalog", Looks.none(BANDS), folder, PARAMS, project="sample")
     return decide_run(folder, root / "drift" / "retrain.json", PARAMS, now)
 
 
@@ -131,7 +133,7 @@ def test_repeating_a_run_gives_the_same_bytes(root: Path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     watch(root)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert {"scenes.json", "comparison.json", "verdict.json", "report.html", "places.geojson"} <= {
+    assert {"scenes.json", "comparison.json", "verdict.json", "report.html", "places.geojson", "01-scene-0.tif"} <= {
         path.name for path in before
     }
 
@@ -150,7 +152,7 @@ def test_names_cannot_break_out_of_the_page(root: Path):
     folder = root / "drift" / "r"
     collect(root / "maps", "3", folder, PARAMS)
     compare_run(root / "maps", root / "reference", folder, PARAMS)
-    report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="<script>alert(1)</script>")
+    report_run(root / "maps", root / "catalog", Looks.none(BANDS), folder, PARAMS, project="<script>alert(1)</script>")
     assert "<script" not in (folder / "report.html").read_text(encoding="utf-8")
 
 
@@ -158,23 +160,10 @@ def test_no_champion_yet_is_no_failure(root: Path):
     folder = root / "drift" / "r"
     collect(root / "maps" / "vNone", None, folder, PARAMS)
     compare_run(root / "maps", None, folder, PARAMS)
-    page, verdict = report_run(root / "maps", root / "catalog", BANDS, folder, PARAMS, project="sample")
+    page, verdict = report_run(root / "maps", root / "catalog", Looks.none(BANDS), folder, PARAMS, project="sample")
     assert verdict.verdict == "no sample" and "no champion" in page.read_text(encoding="utf-8")
 
 
 def test_a_step_out_of_order_says_what_to_run_first(root: Path):
     with pytest.raises(BadData, match="swath drift compare --run r"):
         decide_run(root / "drift" / "r", root / "drift" / "retrain.json", PARAMS, NOW)
-
-
-def test_the_least_sure_place_comes_first_and_lies_where_it_is(tmp_path: Path):
-    confidence = np.full((SIDE, SIDE), 0.9, np.float32)
-    confidence[64:, :64] = 0.3  # the lower left quarter
-    confidence[:64, 64:] = -1  # no data in the upper right one
-    with rasterio.open(tmp_path / "confidence.tif", "w", dtype="float32", nodata=-1, **GRID) as out:
-        out.write(confidence, 1)
-    found = places([("a", tmp_path / "confidence.tif"), ("gone", tmp_path / "none.tif")])["features"]
-    assert [f["properties"]["confidence"] for f in found] == pytest.approx([0.3, 0.9, 0.9])
-    corners = np.array(found[0]["geometry"]["coordinates"][0])
-    xs, ys = rasterio.warp.transform("EPSG:4326", "EPSG:32721", corners[:, 0], corners[:, 1])
-    assert (min(xs), max(xs), min(ys), max(ys)) == pytest.approx((500_000, 500_640, 8_998_720, 8_999_360), abs=1)
