@@ -1,6 +1,6 @@
 """Drift: how often known changes of scenes are found, how often nothing is, and what each change costs a model.
 
-    python -m benchmarks.drift --out FOLDER [--seeds 2] [--size 384] [--changed 8] [--worlds sample,amazon,california]
+    python -m benchmarks.drift [--out FOLDER] [--seeds 2] [--size 384] [--changed 8] [--worlds sample,amazon,california]
 
 Scenes that the reference has not seen are changed in a known way and strength, mapped by a small network, profiled,
 compared and judged by the code that the DAG runs. Worlds: the sample region, and the imagery below ``SWATH_DATA``
@@ -27,6 +27,7 @@ from benchmarks.drifting.network import Network
 from benchmarks.drifting.region import CLASSES, Region
 from benchmarks.drifting.trials import ELSEWHERE, USUAL, Tried, streams, try_changes, try_usual
 from benchmarks.drifting.watch import Split, Watch
+from pipelines.config import settings
 from pipelines.config.params import Drift
 
 PARAMS = Drift(
@@ -100,7 +101,8 @@ def run(job: tuple[str, int, int, int]) -> list[Tried]:
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asked.add_argument("--out", type=Path, required=True, help="folder of the results")
+    out = settings().home / "cache" / "drift"
+    asked.add_argument("--out", type=Path, default=out, help=f"folder of the results, {out}")
     asked.add_argument("--seeds", type=int, default=2, help="sample regions, and draws of the tiles of real imagery")
     asked.add_argument("--first", type=int, default=0, help="the first of these seeds")
     asked.add_argument("--size", type=int, default=384, help="pixels of a scene's side, a multiple of 128")

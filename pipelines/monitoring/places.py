@@ -92,7 +92,7 @@ def write_queue(folder: Path, places: Iterable[Place]) -> dict[str, Any]:
 def _starts(length: int, side: int) -> list[int]:
     """Where places begin along an axis; the last ends with it, and overlaps the one before if need be."""
     count = -(-length // side)
-    return np.linspace(0, max(length - side, 0), count).round().astype(int).tolist()
+    return [round(start) for start in np.linspace(0, max(length - side, 0), count)]
 
 
 def _outline(place: Place) -> dict[str, Any]:
