@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
 
 from pipelines.atlas.places import project_in
 from pipelines.config import settings
 from pipelines.errors import BadData
+from pipelines.files import read_json
 from plugins.pages.site import page
 
 router = APIRouter(prefix="/p/{project}")
@@ -115,8 +117,11 @@ def pixel(
 
 @router.get("/queue.geojson")
 def queue(project: str) -> Response:
-    """The newest list of places worth labelling."""
+    """The newest list of places worth labelling; ``folder`` says where below ``reports/`` their image chips are."""
     reports = project_in(settings().reports, project)
     found = sorted(reports.glob("*/*/*.geojson"), key=lambda path: path.stat().st_mtime)
-    text = found[-1].read_text(encoding="utf-8") if found else '{"type": "FeatureCollection", "features": []}'
-    return Response(text, media_type="application/geo+json", headers={"Cache-Control": "private, no-cache"})
+    places: dict[str, Any] = {"type": "FeatureCollection", "features": []}
+    if found:
+        places = read_json(found[-1]) | {"folder": found[-1].parent.relative_to(settings().reports).as_posix()}
+    kept = {"Cache-Control": "private, no-cache"}
+    return JSONResponse(places, media_type="application/geo+json", headers=kept)

@@ -248,8 +248,12 @@ def test_the_newest_queue_is_shown(client: TestClient, home: Path) -> None:
     place = {"type": "Feature", "geometry": {"type": "Point", "coordinates": [0, 0]}, "properties": {"scene": "late"}}
     file = home / "reports" / PROJECT / "drift" / "monitor_drift.r1" / "places.geojson"
     write_json(file, {"type": "FeatureCollection", "features": [place]})
-    assert client.get(f"p/{PROJECT}/queue.geojson").json()["features"] == [place]
-    file.unlink()
+    shown = client.get(f"p/{PROJECT}/queue.geojson").json()
+    assert shown["features"] == [place]
+    (file.parent / "places").mkdir()
+    (file.parent / "places" / "01-late.tif").write_bytes(b"pixels")
+    assert client.get(f"reports/{shown['folder']}/places/01-late.tif").content == b"pixels"
+    shutil.rmtree(file.parent)
 
 
 @pytest.mark.slow

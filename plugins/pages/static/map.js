@@ -134,7 +134,15 @@ fetch(`${base}/queue.geojson`)
     if (!queue.count) return;
     const said = ({ properties }) => {
       const text = document.createElement("div");
-      for (const [name, value] of Object.entries(properties)) text.append(`${name}: ${value}`, document.createElement("br"));
+      const { chip, ...rest } = properties;
+      for (const [name, value] of Object.entries(rest)) text.append(`${name}: ${value}`, document.createElement("br"));
+      if (chip) {
+        const link = document.createElement("a");
+        link.href = `${root}/reports/${[...found.folder.split("/"), ...chip.split("/")].map(encodeURIComponent).join("/")}`;
+        link.textContent = "Image chip (GeoTIFF)";
+        link.download = "";
+        text.append(link);
+      }
       return text;
     };
     const style = { color: "#ff00c8", weight: 2, fillOpacity: 0.08 };
