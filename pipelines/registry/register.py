@@ -50,6 +50,7 @@ _FILES = (
     "metrics.json",
     "blocks.parquet",
     "reference/index.json",
+    "reference/looks.npz",
 )
 
 

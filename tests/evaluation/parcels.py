@@ -21,6 +21,7 @@ from pipelines.dataset.statistics import fill_masked, train_statistics
 from pipelines.files import write_json
 from pipelines.labels import burn
 from pipelines.monitoring.chips import chip_samples
+from pipelines.monitoring.looks import chip_looks
 from pipelines.monitoring.reference import write_reference
 from pipelines.scenes.scene import Scene
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
@@ -61,6 +62,7 @@ def write_workspace(folder: Path) -> Workspace:
     store = ChipStore(data / "chips")
     write_json(data / "statistics.json", train_statistics(store).model_dump(mode="json"))
     write_reference(data / "reference", chip_samples(store, 500), values.drift.by)
+    chip_looks(store).write(data / "reference")
     return Workspace(folder / "ws", catalog, values)
 
 

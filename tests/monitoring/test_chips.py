@@ -13,6 +13,7 @@ from shapely.geometry import box
 from pipelines.dataset.shards import HEADER, INDEX, ChipStore, shard_file
 from pipelines.files import write_json
 from pipelines.monitoring.chips import chip_samples
+from pipelines.monitoring.looks import chip_looks, read_looks
 from pipelines.scenes.scene import MaskBit
 
 SIZE = 32
@@ -66,3 +67,16 @@ def test_each_train_scene_is_sampled_in_physical_units_without_its_clouds(store:
 def test_the_sample_repeats(store: ChipStore):
     (_, one), (_, other) = (next(iter(chip_samples(store, 500))) for _ in range(2))
     assert all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def test_looks_are_of_train_chips_in_physical_units_without_clouds(store: ChipStore, tmp_path: Path):
+    looks = chip_looks(store)
+    assert (looks.bands, looks.side, looks.values.shape) == (BANDS, SIZE, (20, 4))
+    np.testing.assert_allclose(looks.values[:, :2], 0.1, atol=0.001)
+    np.testing.assert_allclose(looks.values[:, 2:], 0.005, atol=0.001)
+    looks.write(tmp_path)
+    first = (tmp_path / "looks.npz").read_bytes()
+    np.testing.assert_array_equal(read_looks(tmp_path).values, looks.values)
+    looks.write(tmp_path)
+    assert (tmp_path / "looks.npz").read_bytes() == first  # or DVC would call the reference changed
+    assert read_looks(tmp_path / "of a model made before") is None
