@@ -7,26 +7,27 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pipelines.errors import SwathError
+
+_LOCK = ".lock"
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a path beside ``target`` to write a file or a folder to; rename it over ``target`` at the end.
 
-    On any error the half-written file or folder is removed and ``target`` stays as it was.
+    On any error the half-written file or folder is removed and ``target`` stays as it was. What a killed process left
+    half-written is removed by whoever writes the same target next.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    holder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    draft = holder / target.name
-    try:
+    with _holder(target) as holder:
+        draft = holder / target.name
         yield draft
         if draft.is_file():
             with draft.open("rb") as stream:
@@ -34,8 +35,48 @@ def replacing(target: Path) -> Iterator[Path]:
         if target.is_dir() and not target.is_symlink():
             target.rename(holder / ".former")  # a folder cannot be renamed over a folder that has files
         draft.rename(target)
-    finally:
-        shutil.rmtree(holder, ignore_errors=True)
+
+
+@contextmanager
+def _holder(target: Path) -> Iterator[Path]:
+    """An empty folder beside ``target``: the first of ``.NAME.0``, ``.NAME.1``, ... that no living process has.
+
+    Its name does not depend on chance, so that what a dead process left is found without looking through the folder.
+    """
+    number = 0
+    while (lock := _claimed(holder := target.parent / f".{target.name}.{number}")) is None:
+        number += 1
+    with lock:
+        try:
+            _empty(holder)
+            yield holder
+        finally:
+            _empty(holder)
+            (holder / _LOCK).unlink()  # last: until then nobody else takes the folder for his
+            with suppress(OSError):  # who came next is in it already
+                holder.rmdir()
+
+
+def _claimed(holder: Path) -> TextIO | None:
+    """The lock of the folder ``holder``, which is made if need be; ``None`` where another process has it."""
+    with suppress(FileExistsError):
+        holder.mkdir()
+    path = holder / _LOCK
+    with ExitStack() as stack, suppress(BlockingIOError, FileNotFoundError):  # or is removing it at this moment
+        stream = stack.enter_context(path.open("w"))
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            stack.pop_all()
+            return stream
+    return None
+
+
+def _empty(holder: Path) -> None:
+    for left in holder.iterdir():
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.name != _LOCK:
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
