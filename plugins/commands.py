@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from airflow.sdk import Asset, BaseOperator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from pipelines.cli.lifeline import LIFELINE
 from pipelines.cli.result import RESULT_FILE
 from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT
@@ -41,7 +44,8 @@ class SwathOperator(BaseOperator):
     itself. ``{run}`` in the command becomes the run's name. With ``emits`` the task is skipped, and no event leaves,
     unless the result says ``changed``.
 
-    Bad data (exit status 65) fails at once; anything else is retried. Stopping the task stops the whole process group.
+    Bad data (exit status 65) fails at once; anything else is retried. Stopping the task stops the whole process group,
+    and so does the end of the task's own process, killed or not.
     """
 
     template_fields: Sequence[str] = ("command", "revision", "shard", "lock")
@@ -116,14 +120,15 @@ class SwathOperator(BaseOperator):
     def _start(self, arguments: list[str], context: Any) -> dict[str, Any]:
         self.log.info("swath %s", " ".join(arguments))
         progress = settings().home / "progress" / f"{_run(context)}.{context['ti'].task_id}.json"
-        with tempfile.TemporaryDirectory() as scratch:
-            answer = Path(scratch) / "result.json"
+        with _scratch(context) as scratch:
+            answer = scratch / "result.json"
             last = ""
             with subprocess.Popen(
                 [os.environ.get("SWATH_PYTHON") or sys.executable, "-m", "pipelines", *arguments],
                 env=os.environ
                 | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()}
-                | {RUN: f"{context['dag'].dag_id}/{context['run_id']}"},
+                | {RUN: f"{context['dag'].dag_id}/{context['run_id']}", LIFELINE: "stdin", "TMPDIR": str(scratch)},
+                stdin=subprocess.PIPE,  # nothing is sent; it closes when this process dies, whatever it dies of
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -171,6 +176,21 @@ class DvcStageOperator(SwathOperator):
 
     def arguments(self, context: Any) -> list[str]:
         return [*self.command, *self.where(context)]
+
+
+@contextmanager
+def _scratch(context: Any) -> Iterator[Path]:
+    """A folder for what a command keeps for itself, gone after it; one that a killed attempt left goes before it."""
+    ti = context["ti"]
+    name = f"{_run(context)}.{ti.task_id}.{getattr(ti, 'map_index', -1)}"
+    # a short name, for sockets may have to fit into it
+    folder = settings().home / "scratch" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(context: Any) -> str:

@@ -8,6 +8,7 @@ import sys
 
 import typer
 
+from pipelines.cli.lifeline import hold
 from pipelines.errors import SwathError
 
 _NOUNS = (
@@ -30,6 +31,7 @@ def app() -> None:
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript"):  # they tell every request, profile and file
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    hold()
     try:
         commands()()
     except SwathError as error:

@@ -20,6 +20,7 @@ def remove_stale(days: int) -> dict[str, int]:
         "bundles": here.home.glob("bundles/*"),
         "notices": here.home.glob("notices/*"),
         "progress": here.home.glob("progress/*"),
+        "scratch folders": here.home.glob("scratch/*"),
         "files of the page": here.home.glob("atlas/*/*"),
         "staging of scenes": here.catalog.glob("*/staging/*"),
         "staging of maps": here.predictions.glob("*/staging/*"),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import stat
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,7 +17,10 @@ import pytest
 from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from pipelines.cli.lifeline import LIFELINE
 from plugins.commands import PlanOperator, SwathOperator
+
+ROOT = Path(__file__).parents[2]
 
 
 class Task:
@@ -137,6 +143,46 @@ def test_stopping_a_task_stops_the_children_of_its_command(command: Any, tmp_pat
     thread.join(60)
     assert failed and not thread.is_alive()
     ended(child)
+
+
+KILLED = """
+import sys
+from tests.plugins.test_commands import operator
+task, given = operator()
+task.execute(given)
+"""
+
+
+def test_a_killed_task_takes_its_command_with_it_and_the_next_attempt_clears_its_scratch(
+    command: Any, tmp_path: Path
+) -> None:
+    held = "import sys, time; from pipelines.cli.lifeline import hold; hold(); time.sleep(300)"
+    command(f"touch $TMPDIR/left; echo $$ > {tmp_path}/child; exec {sys.executable} -c '{held}'")
+    task = subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT)
+    while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
+        assert task.poll() is None
+        time.sleep(0.05)
+    child = int((tmp_path / "child").read_text())
+    time.sleep(1)
+    assert psutil.pid_exists(child)
+    task.kill()
+    task.wait()
+    ended(child)
+    assert list((tmp_path / "home" / "scratch").glob("*/left"))
+    command(answers({}))
+    again, given = operator()
+    again.execute(given)
+    assert not list((tmp_path / "home" / "scratch").iterdir())
+
+
+def test_every_command_of_swath_ends_with_whoever_started_it(tmp_path: Path) -> None:
+    region = ["sample", "--out", str(tmp_path), "--size", "10980"]  # would take many minutes
+    environment = os.environ | {LIFELINE: "stdin", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipelines", *region]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True) as started:
+        assert started.stdin is not None
+        started.stdin.close()
+        assert started.wait(60) == -signal.SIGKILL
 
 
 def test_a_task_stopped_while_its_command_starts_stops_it_then(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
