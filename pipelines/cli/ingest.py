@@ -161,6 +161,7 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
     docs = settings().reports / params.project / "data_docs"
     folder = staging.folder(catalog, run)
     if (receipt := folder / "result.json").exists():  # killed, or cleared, after the work was done
+        _clear(folder)
         return dict(read_json(receipt))
     plan = staging.read_plan(catalog, run)
     _check(params, plan, plan.scenes, docs)
@@ -181,11 +182,16 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
     if result["missing"]:  # the plan stays, so that `fetch` can be cleared once the source is back
         return result
     write_json(receipt, result)
-    for path in folder.iterdir():
+    _clear(folder)
+    return result
+
+
+def _clear(staging: Path) -> None:
+    """Leave of a published run its receipt alone."""
+    for path in staging.iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-    (folder / "plan.json").unlink(missing_ok=True)
-    return result
+    (staging / "plan.json").unlink(missing_ok=True)
 
 
 def _check(params: Params, plan: Any, scenes: Any, docs: Path | None) -> tuple[int, int]:

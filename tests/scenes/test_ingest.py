@@ -171,6 +171,7 @@ def test_killed_at_any_moment_and_retried_gives_the_same(
     assert ours == {k: v for k, v in expected.items() if k != "data_docs"}
     assert project.tree() == reference.tree()
     assert project.reasons() == reference.reasons()
+    assert [path.name for path in (project.catalog / "staging" / "r1").iterdir()] == ["result.json"]
 
 
 def test_network_trouble_fails_the_shard_after_the_others_are_fetched(
