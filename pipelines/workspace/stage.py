@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT, BadData, SwathError
 from pipelines.files import write_text
 from pipelines.workspace.git import git
+from pipelines.workspace.objects import Output, damaged, discard_damaged, tracked_by
 
 log = logging.getLogger(__name__)
 
+_RUNS = "Running stage"  # what DVC says of a stage that it does not reuse
 LOCK = "SWATH_LOCK"  # environment variable with entries of dvc.lock, as JSON
 
 Lock = dict[str, Any]  # the entries of dvc.lock, by stage
@@ -41,13 +45,14 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
 
     ``lock`` holds the entries of the stages before it in this run, ``released`` those of the last dataset version.
     An unchanged stage is not run: its outputs come from the workspace, the shared cache or the DVC remote, and are
-    seen to exist before it is called reused; so is a stage that always runs and gave what the last version has.
+    seen to exist, with the bytes that their hashes stand for, before it is called reused; so is a stage that always
+    runs and gave what the last version has.
     Raises ``BadData`` where the stage's own command did, ``SwathError`` otherwise.
     """
     started = monotonic()
     add_lock(workspace, lock)
     bring(workspace, definition(workspace, stage).get("deps", []))
-    said = _dvc(workspace, "repro", "--single-item", stage)
+    said = _reproduced(workspace, stage)
     after = read_lock(workspace)[stage]
     outputs = {out["path"]: out["md5"] for out in after.get("outs", [])}
     if missing := [path for path in outputs if not (workspace / path).exists()]:
@@ -59,11 +64,38 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
     unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
     return StageResult(
         stage=stage,
-        reused="Running stage" not in said or unchanged,
+        reused=_RUNS not in said or unchanged,
         seconds=round(monotonic() - started, 2),
         outputs=outputs,
         lock=lock | {stage: after},
     )
+
+
+def _reproduced(workspace: Path, stage: str) -> str:
+    """What DVC said. Outputs that it took from the cache are looked at, and the stage is run where they are damaged."""
+    here = {path for path in _outputs(workspace, stage) if (workspace / path).exists()}
+    said = _dvc(workspace, "repro", "--single-item", stage)
+    if _RUNS in said:
+        return said
+    came = [out for out in read_lock(workspace)[stage].get("outs", []) if out["path"] not in here]
+    if not (broken := discard_damaged(came)):
+        return said
+    _remove(workspace, broken)
+    return _dvc(workspace, "repro", "--single-item", stage)
+
+
+def _outputs(workspace: Path, stage: str) -> list[str]:
+    wanted = definition(workspace, stage)
+    listed = [*wanted.get("outs", []), *wanted.get("metrics", [])]
+    return [out if isinstance(out, str) else next(iter(out)) for out in listed]
+
+
+def _remove(workspace: Path, paths: list[str]) -> None:
+    for path in paths:
+        if (workspace / path).is_dir():
+            shutil.rmtree(workspace / path)
+        else:
+            (workspace / path).unlink(missing_ok=True)
 
 
 def read_lock(workspace: Path) -> Lock:
@@ -123,21 +155,37 @@ def _git_hash(workspace: Path, path: str) -> str | None:
 def bring(workspace: Path, paths: list[str]) -> None:
     """Have ``paths``, outputs of locked stages or files inside of them, and all that people track under labels/.
 
-    Raises ``SwathError`` with the paths that the DVC remote lacks.
+    Their bytes are seen to be those that the hashes stand for. Raises ``SwathError`` with the paths that the DVC remote
+    lacks, or has damaged.
     """
-    tracked = {str(p.relative_to(workspace)) for p in workspace.glob("labels/**/*.dvc")}
-    made = [out["path"] for entry in read_lock(workspace).values() for out in entry.get("outs", [])]
+    labels = {str(p.relative_to(workspace)): p for p in workspace.glob("labels/**/*.dvc")}
+    made = [out for entry in read_lock(workspace).values() for out in entry.get("outs", [])]
     missing = [path for path in paths if not (workspace / path).exists()]
-    wanted = tracked | {out for out in made for path in missing if path == out or path.startswith(f"{out}/")}
+    absent = [out for out in made if any(path == out["path"] or path.startswith(f"{out['path']}/") for path in missing)]
+    wanted = {*labels, *(out["path"] for out in absent)}
     if not wanted:
         return
+    absent += [out for p in labels.values() if not p.with_suffix("").exists() for out in tracked_by(p)]
+    discard_damaged(absent)
     try:
         _dvc(workspace, "pull", *sorted(wanted))
     except SwathError as error:
-        raise SwathError(
-            f"Not all of {', '.join(sorted(wanted))} is in the DVC remote. If the commit was pushed before its data, "
-            f"run `dvc push` in that checkout. DVC said: {error}"
-        ) from None
+        raise SwathError(f"{_lacking(sorted(wanted), absent)} DVC said: {error}") from None
+
+
+def _lacking(wanted: list[str], outputs: list[Output]) -> str:
+    """A sentence that tells objects of a remote folder that are damaged from those that are not there."""
+    store = Path(settings().dvc_remote) / "files" / "md5"
+    broken = [str(file) for out in outputs for file in damaged(store, str(out["md5"]))]
+    if broken:
+        return (
+            f"The DVC remote has other bytes than it should for {', '.join(wanted)}: delete {', '.join(broken)}, and "
+            "run build_dataset, or `dvc push` where the data are whole, to put them there anew."
+        )
+    return (
+        f"Not all of {', '.join(wanted)} is whole in the DVC remote. If the commit was pushed before its data, run "
+        "`dvc push` in that checkout."
+    )
 
 
 def _dvc(workspace: Path, *arguments: str) -> str:

@@ -76,5 +76,5 @@ def _dvc_config() -> str:
     here = settings()
     return (
         f"[cache]\n    dir = {here.dvc_cache}\n    type = reflink,hardlink,symlink,copy\n"
-        f"['remote \"swath\"']\n    url = {here.dvc_remote}\n"
+        f"['remote \"swath\"']\n    url = {here.dvc_remote}\n    verify = true\n"
     )
