@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.errors import SwathError
 
 AUTHOR = "Swath pipeline"
 EMAIL = "pipeline@swath.invalid"
+
+_HELD = 3.0  # seconds; git holds a lock of ours for milliseconds
 
 # The pipeline's commits carry its own name, whoever's account it runs under; the watcher ignores them by it.
 IDENTITY = {
@@ -32,6 +36,17 @@ def git(*arguments: str, at: Path, env: dict[str, str] | None = None) -> str:
     if done.returncode != 0:
         raise SwathError(f"git {' '.join(arguments)} failed in {at}: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout.strip()
+
+
+def clear_dead_locks(bare: Path) -> None:
+    """Remove the locks that a git which was killed has left in our own repository ``bare``: git itself never does, and
+    refuses all further work. Whoever calls keeps other processes out; a git that outlives its caller is waited for.
+    """
+    for lock in (*bare.glob("*.lock"), *(bare / "refs").rglob("*.lock")):
+        with suppress(FileNotFoundError):
+            while time.time() - lock.stat().st_mtime < _HELD:
+                time.sleep(0.1)
+            lock.unlink()
 
 
 def is_repository(folder: Path) -> bool:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config import settings
 from pipelines.errors import SwathError
 from pipelines.files import alone, write_json
-from pipelines.workspace.git import EMAIL, git
+from pipelines.workspace.git import EMAIL, clear_dead_locks, git
 from pipelines.workspace.source import has_history
 
 _TRIES = 8  # pushes, when others push too
@@ -119,6 +119,7 @@ def _copy() -> Iterator[Path]:
         bare = home / "decisions.git"
         if not (bare / "HEAD").exists():
             git("init", "--quiet", "--bare", str(bare), at=home)
+        clear_dead_locks(bare)
         yield bare
 
 

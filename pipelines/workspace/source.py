@@ -13,7 +13,7 @@ from pipelines.config import merged_params, settings
 from pipelines.errors import BadData, SwathError
 from pipelines.files import alone
 from pipelines.workspace.experiments import EXPERIMENTS, experiment
-from pipelines.workspace.git import git, is_repository
+from pipelines.workspace.git import clear_dead_locks, git, is_repository
 
 PINS = "refs/swath/pins"
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+{PINS}/*:{PINS}/*")
@@ -37,6 +37,7 @@ def mirror() -> Path:
     with _mirror_lock() as bare:
         if not (bare / "HEAD").exists():
             git("init", "--quiet", "--bare", str(bare), at=bare.parent)
+        clear_dead_locks(bare)
         remote = settings().git_remote
         if has_history(remote):
             git("fetch", "--quiet", "--prune", remote, *_REFS, at=bare)

@@ -46,6 +46,13 @@ def test_entries_reach_the_watched_repository_by_the_pipelines_own_author(reposi
     assert '"b"' in repository.git("show", f"{BRANCH}:0002.json")
 
 
+def test_a_git_that_was_killed_at_its_work_holds_up_no_decision(repository: Repository) -> None:
+    add("a")
+    (settings().home / "decisions.git" / "refs" / "heads" / f"{BRANCH}.lock").touch()
+    add("b")
+    assert told() == ["a", "b"]
+
+
 def test_nothing_is_added_where_there_is_nothing_to_add(repository: Repository) -> None:
     add("a")
     seen = append(BRANCH, lambda entries: None)

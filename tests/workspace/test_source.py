@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.config import settings
 from pipelines.errors import BadData
 from pipelines.workspace.git import git
 from pipelines.workspace.source import mirror, pin, resolve
@@ -88,3 +89,15 @@ def test_tasks_that_come_to_a_machine_at_once_share_one_workspace(repository: Re
     (folder,) = folders
     assert git("rev-parse", "HEAD", at=folder) == commit and not git("status", "--porcelain", at=folder)
     assert [path.name for path in folder.parent.iterdir() if not path.name.startswith(".")] == ["run"]
+
+
+@pytest.mark.parametrize("lock", ["packed-refs.lock", "refs/heads/main.lock"])
+def test_a_git_that_was_killed_at_its_work_holds_up_nobody(repository: Repository, lock: str) -> None:
+    repository.git("branch", "other")
+    before = resolve(None)
+    git("pack-refs", "--all", at=settings().home / "source.git")
+    repository.git("branch", "--delete", "other")  # a fetch takes it out of the packed references
+    (settings().home / "source.git" / lock).touch()
+    repository.write("new.txt", "new")
+    pushed = repository.commit("Go on")
+    assert resolve(None) == pushed != before
