@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from plugins.notices import late_hours, tell_failure, tell_late
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "swath",
     "retries": 2,
-    "retry_delay": timedelta(seconds=20),
+    "retry_delay": timedelta(seconds=float(os.environ.get("SWATH_RETRY_SECONDS") or 20)),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(hours=2),
