@@ -8,8 +8,9 @@ import sys
 
 import typer
 
+from pipelines.cli.disk import full_disk
 from pipelines.cli.lifeline import hold
-from pipelines.errors import SwathError
+from pipelines.errors import FAILURE_EXIT, SwathError
 
 _NOUNS = (
     "local",
@@ -27,14 +28,19 @@ _NOUNS = (
 
 
 def app() -> None:
-    """Run the command line. A ``SwathError`` becomes its sentence and its exit status."""
+    """Run the command line. A ``SwathError``, or a full disk, becomes its sentence and its exit status."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript"):  # they tell every request, profile and file
         logging.getLogger(chatty).setLevel(logging.WARNING)
     hold()
     try:
         commands()()
-    except SwathError as error:
+    except Exception as error:
+        if sentence := full_disk(error):  # though it may have been taken for bad data
+            print(f"swath: {sentence}", file=sys.stderr)
+            sys.exit(FAILURE_EXIT)
+        if not isinstance(error, SwathError):
+            raise
         print(f"swath: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
 

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.cli import main
+from pipelines.errors import BadData
+
+
+def test_a_full_disk_is_told_with_what_to_do_and_never_taken_for_bad_data(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> None:
+        try:
+            with Path("/dev/full").open("w") as full:
+                full.write("a scene")
+        except OSError as error:
+            raise BadData("The scene cannot be read; it may be cut short.") from error
+
+    monkeypatch.setattr(main, "commands", lambda: command)
+    with pytest.raises(SystemExit) as ended:
+        main.app()
+    told = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert "No space left on device" in told and "swath maintain" in told
