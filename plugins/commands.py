@@ -9,10 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from airflow.sdk import Asset, BaseOperator
@@ -30,6 +31,7 @@ from pipelines.workspace.workspace import run_name
 from plugins.revision import asked_in_form, asked_revision
 
 PLAN = "plan"  # XCom key of a plan's whole result
+_LOOK = 1  # seconds between two looks at who supervises
 _GRACE = 20  # seconds between asking a command to stop and killing it
 
 
@@ -45,7 +47,7 @@ class SwathOperator(BaseOperator):
     unless the result says ``changed``.
 
     Bad data (exit status 65) fails at once; anything else is retried. Stopping the task stops the whole process group,
-    and so does the end of the task's own process, killed or not.
+    and so does the end of the task's own process or of the one that supervises it, killed or not.
     """
 
     template_fields: Sequence[str] = ("command", "revision", "shard", "lock")
@@ -135,6 +137,7 @@ class SwathOperator(BaseOperator):
                 start_new_session=True,
             ) as self._process:
                 assert self._process.stderr is not None
+                threading.Thread(target=_end_if_orphaned, args=(self._process, os.getppid()), daemon=True).start()
                 try:
                     if self._stopped:
                         self.on_kill()
@@ -176,6 +179,15 @@ class DvcStageOperator(SwathOperator):
 
     def arguments(self, context: Any) -> list[str]:
         return [*self.command, *self.where(context)]
+
+
+def _end_if_orphaned(process: subprocess.Popen[str], supervisor: int) -> None:
+    """Kill the command once nobody supervises this process any more: its task is then tried again elsewhere."""
+    while process.poll() is None:
+        if os.getppid() != supervisor:
+            os.killpg(process.pid, signal.SIGKILL)
+            return
+        sleep(_LOOK)
 
 
 @contextmanager

@@ -153,22 +153,26 @@ task.execute(given)
 """
 
 
+SUPERVISED = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+
+
+@pytest.mark.parametrize("above", [[KILLED], [SUPERVISED, KILLED]], ids=["task", "supervisor"])
 def test_a_killed_task_takes_its_command_with_it_and_the_next_attempt_clears_its_scratch(
-    command: Any, tmp_path: Path
+    command: Any, tmp_path: Path, above: list[str]
 ) -> None:
     held = "import sys, time; from pipelines.cli.lifeline import hold; hold(); time.sleep(300)"
-    command(f"touch $TMPDIR/left; echo $$ > {tmp_path}/child; exec {sys.executable} -c '{held}'")
-    task = subprocess.Popen([sys.executable, "-c", KILLED], cwd=ROOT)
+    command(f"touch $TMPDIR/left; echo $PPID $$ > {tmp_path}/child; exec {sys.executable} -c '{held}'")
+    task = subprocess.Popen([sys.executable, "-c", *above], cwd=ROOT)
     while not (tmp_path / "child").exists() or not (tmp_path / "child").read_text().strip():
         assert task.poll() is None
         time.sleep(0.05)
-    child = int((tmp_path / "child").read_text())
+    runner, child = map(int, (tmp_path / "child").read_text().split())
     time.sleep(1)
     assert psutil.pid_exists(child)
     task.kill()
     task.wait()
     ended(child)
-    assert list((tmp_path / "home" / "scratch").glob("*/left"))
+    ended(runner)
     command(answers({}))
     again, given = operator()
     again.execute(given)
