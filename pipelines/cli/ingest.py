@@ -153,7 +153,6 @@ def _validate(params: Params, run: str, shard: int) -> dict[str, Any]:
 
 
 def _publish(params: Params, run: str) -> dict[str, Any]:
-    from pipelines.scenes import catalog as catalogs
     from pipelines.scenes import quarantine, staging
     from pipelines.scenes.publish import publish
 
@@ -165,14 +164,13 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
         return dict(read_json(receipt))
     plan = staging.read_plan(catalog, run)
     _check(params, plan, plan.scenes, docs)
-    published, scenes = publish(catalog, params.project, plan)
+    published, count, state = publish(catalog, params.project, plan)
     fingerprints = {c.fingerprint for c in plan.scenes}
     refused = sum(r.fingerprint in fingerprints for r in quarantine.records(catalog))
-    state = catalogs.state(scenes)
     result = {
         "published": len(published),
         "ids": published[:20],
-        "scenes": len(scenes),
+        "scenes": count,
         "changed": state != plan.former,
         "digest": state,
         "quarantined": plan.refused + refused,

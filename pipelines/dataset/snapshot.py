@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
+from bisect import bisect_left
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -65,9 +67,9 @@ class Manifest(BaseModel):
     findings: tuple[str, ...] = ()  # sentences, for people
 
     def scene(self, id: str) -> Scene:
-        for scene in self.scenes:
-            if scene.id == id:
-                return scene
+        at = bisect_left(self.scenes, id, key=lambda scene: scene.id)
+        if at < len(self.scenes) and self.scenes[at].id == id:
+            return self.scenes[at]
         raise BadData(f"The manifest has no scene {id!r}; run `swath snapshot` and the stages after it again.")
 
 
@@ -77,7 +79,7 @@ def read_manifest(path: Path) -> Manifest:
     return Manifest.model_validate(read_json(path))
 
 
-def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path) -> Manifest:
+def take_snapshot(scenes: Collection[Scene], catalog: Path, params: Params, data: Path) -> Manifest:
     """Write ``manifest.json`` and ``labels/`` below ``data`` for those of ``scenes`` that the labels cover.
 
     A scene counts as covered if at least one usable pixel of it is labelled; others leave no trace, so the bytes stay
@@ -95,12 +97,12 @@ def take_snapshot(scenes: list[Scene], catalog: Path, params: Params, data: Path
         return _take(scenes, catalog, params, place, data)
 
 
-def _take(scenes: list[Scene], catalog: Path, params: Params, place: Path, data: Path) -> Manifest:
+def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path, data: Path) -> Manifest:
     source = open_labels(place, params.labels)
     taken: list[Scene] = []
     excluded: list[Exclusion] = []
     shifts: dict[str, Shift] = {}
-    for done, scene in enumerate(sorted(scenes, key=lambda s: s.id)):
+    for done, scene in enumerate(scenes):
         report(done, len(scenes), f"labels of {scene.id}")
         if not source.covers(scene):
             continue
@@ -113,6 +115,8 @@ def _take(scenes: list[Scene], catalog: Path, params: Params, place: Path, data:
         if busiest is not None:
             taken.append(scene)
             shifts[scene.id] = _shift(scene, catalog, source, busiest)
+    taken.sort(key=lambda scene: scene.id)
+    excluded.sort(key=lambda exclusion: exclusion.scene)
     if not taken:
         reasons = " ".join(e.reason for e in excluded) or "No shape or raster lies over usable pixels of a scene."
         raise BadData(
@@ -146,7 +150,7 @@ def _take(scenes: list[Scene], catalog: Path, params: Params, place: Path, data:
     return manifest
 
 
-def overlaps(scenes: list[Scene], manifest: Manifest) -> list[str]:
+def overlaps(scenes: Iterable[Scene], manifest: Manifest) -> list[str]:
     """A sentence for each of ``scenes`` that is outside the dataset and shows ground that is inside: such as a labelled
     scene's copy or another date under a name without labels. A map of it says nothing of unseen ground.
 
@@ -156,18 +160,20 @@ def overlaps(scenes: list[Scene], manifest: Manifest) -> list[str]:
     grounds = [shape(scene.geometry) for scene in inside]
     tree = STRtree(grounds)
     taken = {scene.id for scene in inside}
-    found = []
-    for scene in sorted((s for s in scenes if s.id not in taken), key=lambda s: s.id):
+    found = {}
+    for scene in scenes:
+        if scene.id in taken:
+            continue
         footprint = shape(scene.geometry)
         near = {inside[i].id: footprint.intersection(grounds[i]).area / footprint.area for i in tree.query(footprint)}
         if shared := {id: share for id, share in near.items() if share > _TOUCHING}:
             most = max(shared, key=lambda id: (shared[id], id))
             others = f" and {len(shared) - 1} more scenes" if len(shared) > 1 else ""
-            found.append(
+            found[scene.id] = (
                 f"Scene {scene.id} is not in the dataset, and {shared[most]:.0%} of it is ground of {most}{others} "
                 "that is; its map says nothing of unseen ground."
             )
-    return found
+    return [found[id] for id in sorted(found)]
 
 
 def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> Window | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def staging(predictions: Path, run: str) -> Path:
     return predictions / "staging" / safe
 
 
-def pending(scenes: Sequence[Scene], folder: Path, also: Sequence[Also] = (), simplify: float = 0.0) -> list[str]:
+def pending(scenes: Iterable[Scene], folder: Path, also: Sequence[Also] = (), simplify: float = 0.0) -> list[str]:
     """Ids of scenes without a map in ``folder`` of the same image and mask that has all that ``also`` asks for, and not
     known to fail with these."""
     return [scene.id for scene in scenes if not _settled(scene, folder, also, simplify)]
@@ -84,7 +84,7 @@ def write_plan(
     run: str,
     version: int,
     model: str,
-    scenes: Sequence[Scene],
+    scenes: Iterable[Scene],
     shard: int,
     also: Sequence[Also] = (),
     simplify: float = 0.0,

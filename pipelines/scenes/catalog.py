@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pystac
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from pipelines.errors import BadData
 from pipelines.files import read_json, sha256, write_json
 from pipelines.lineage.run import airflow_run
-from pipelines.scenes.candidate import digest, safe_id
+from pipelines.scenes.candidate import safe_id
 from pipelines.scenes.scene import Scene
 
 _EXTENSIONS = [
@@ -24,13 +26,32 @@ _EXTENSIONS = [
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
-def read_scenes(catalog: Path) -> list[Scene]:
+class ListedScenes(Collection[Scene]):
+    """The scenes that ``catalog.json`` lists, by id; none if there is no catalog yet.
+
+    Each is read when its turn comes and not kept, so that memory holds no catalog, however large. Raises ``BadData`` in
+    passing one that cannot be read.
+    """
+
+    def __init__(self, catalog: Path) -> None:
+        index = Path(catalog) / "catalog.json"
+        links = read_json(index)["links"] if index.exists() else []
+        hrefs = [PurePosixPath(link["href"]) for link in links if link["rel"] == "item"]
+        self._paths = {href.stem: Path(catalog) / href for href in sorted(hrefs, key=lambda href: href.stem)}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __iter__(self) -> Iterator[Scene]:
+        return map(_scene, self._paths.values())
+
+    def __contains__(self, scene: object) -> bool:
+        return any(scene == listed for listed in self)
+
+
+def read_scenes(catalog: Path) -> ListedScenes:
     """All scenes that ``catalog.json`` lists, by id; none if there is no catalog yet."""
-    index = Path(catalog) / "catalog.json"
-    if not index.exists():
-        return []
-    links = [link for link in read_json(index)["links"] if link["rel"] == "item"]
-    return sorted((_scene(Path(catalog) / link["href"]) for link in links), key=lambda scene: scene.id)
+    return ListedScenes(catalog)
 
 
 def item_path(catalog: Path, id: str) -> Path:
@@ -92,22 +113,35 @@ def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, ban
     write_json(folder / f"{scene.id}.json", item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
-def write_index(catalog: Path, project: str) -> list[Scene]:
-    """Write ``catalog.json`` over all scenes that lie below ``scenes/``, and return them by id."""
-    scenes = sorted((_scene(path) for path in _items(catalog)), key=lambda scene: scene.id)
+def write_index(catalog: Path, project: str) -> tuple[int, str]:
+    """Write ``catalog.json`` over all scenes that lie below ``scenes/``; return how many they are, and their state."""
+    links: list[dict[str, str]] = []
+
+    def listed() -> Iterator[Scene]:
+        for path in _items(catalog):
+            href = f"./scenes/{path.stem}/{path.name}"
+            links.append({"rel": "item", "href": href, "type": "application/geo+json", "title": path.stem})
+            yield _scene(path)
+
+    now = state(listed())
     index = pystac.Catalog(project, f"Scenes of {project}", title=project)
     index.remove_links("root")
     index.add_link(pystac.Link("root", "./catalog.json", media_type="application/json"))
-    for scene in scenes:
-        href = f"./scenes/{scene.id}/{scene.id}.json"
-        index.add_link(pystac.Link("item", href, media_type="application/geo+json", title=scene.id))
-    write_json(catalog / "catalog.json", index.to_dict(include_self_link=False, transform_hrefs=False))
-    return scenes
+    content = index.to_dict(include_self_link=False, transform_hrefs=False)
+    content["links"] += links
+    write_json(catalog / "catalog.json", content)
+    return len(links), now
 
 
-def state(scenes: Sequence[Scene]) -> str:
+def state(scenes: Iterable[Scene]) -> str:
     """One hash over the bytes and the meaning of all ``scenes``: it changes when, and only when, content does."""
-    return digest([[s.id, s.image_sha256, s.mask_sha256, s.model_dump(mode="json")["bands"]] for s in scenes])
+    content = hashlib.sha256(b"[")
+    for number, scene in enumerate(scenes):
+        bands = [band.model_dump(mode="json") for band in scene.bands]
+        told = json.dumps([scene.id, scene.image_sha256, scene.mask_sha256, bands], sort_keys=True)
+        content.update(f"{', ' if number else ''}{told}".encode())
+    content.update(b"]")
+    return content.hexdigest()
 
 
 def _items(catalog: Path) -> Iterator[Path]:

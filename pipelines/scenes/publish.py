@@ -8,15 +8,15 @@ from pathlib import Path
 from pipelines.files import alone, read_json
 from pipelines.scenes import catalog as catalogs
 from pipelines.scenes import quarantine
-from pipelines.scenes.scene import Scene
 from pipelines.scenes.staging import Plan, folder
 
 
-def publish(catalog: Path, project: str, plan: Plan) -> tuple[list[str], list[Scene]]:
+def publish(catalog: Path, project: str, plan: Plan) -> tuple[list[str], int, str]:
     """Move what is staged for ``plan`` into the catalog and list it there.
 
-    Returns the ids of the plan's scenes that the catalog now has, and all scenes. Killed at any moment and started
-    again it ends in the same state: each scene is moved whole, and the index is written last.
+    Returns the ids of the plan's scenes that the catalog now has, how many scenes that has in all, and their state.
+    Killed at any moment and started again it ends in the same state: each scene is moved whole, and the index is
+    written last.
     """
     staging = folder(catalog, plan.run)
     with alone(catalog / ".lock"):
@@ -24,11 +24,11 @@ def publish(catalog: Path, project: str, plan: Plan) -> tuple[list[str], list[Sc
             _move(
                 staging / "scenes" / candidate.id, catalog / "scenes" / candidate.id, staging / "former" / candidate.id
             )
-        scenes = catalogs.write_index(catalog, project)
+        count, state = catalogs.write_index(catalog, project)
     published = [c.id for c in plan.scenes if catalogs.fingerprint(catalog, c.id) == c.fingerprint]
     for id in published:
         quarantine.lift(catalog, id)
-    return published, scenes
+    return published, count, state
 
 
 def staged(staging: Path, id: str, fingerprint: str) -> bool:

@@ -79,7 +79,7 @@ def test_a_run_publishes_the_good_and_explains_the_bad(tmp_path: Path, source: P
     assert project.swath("search", "--run", "r1") == {"found": 7, "new": 6, "shards": 3}
     fetched = [project.swath("fetch", "--run", "r1", "--shard", str(k)) for k in range(3)]
     assert sum(f["fetched"] for f in fetched) == 4 and sum(f["quarantined"] for f in fetched) == 2
-    assert read_scenes(project.catalog) == []
+    assert list(read_scenes(project.catalog)) == []
     checked = [project.swath("validate", "--run", "r1", "--shard", str(k)) for k in range(3)]
     assert sum(c["checked"] for c in checked) == 4 and sum(c["quarantined"] for c in checked) == 1
     result = project.swath("publish", "--run", "r1")
