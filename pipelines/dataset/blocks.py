@@ -49,9 +49,16 @@ class BlockGrid:
         row = np.floor((points[:, 1] - self.bottom) / self.side).clip(0, self.rows - 1)
         return np.asarray(row * self.columns + column, np.int64)
 
-    def polygons(self) -> NDArray[Any]:
-        """All cells, as shapely boxes in the region's projection."""
-        row, column = np.divmod(np.arange(len(self)), self.columns)
+    def near(self, west: float, south: float, east: float, north: float) -> NDArray[np.int64]:
+        """Numbers, ascending, of the cells that a box in the region's projection meets, and of those around them."""
+        corners = np.array([(west - self.side, south - self.side), (east + self.side, north + self.side)])
+        (bottom, top), (left, right) = np.divmod(self.cell(corners), self.columns)
+        rows, columns = np.arange(bottom, top + 1), np.arange(left, right + 1)
+        return np.asarray((rows[:, None] * self.columns + columns).ravel(), np.int64)
+
+    def polygons(self, cells: NDArray[np.int64] | None = None) -> NDArray[Any]:
+        """``cells``, or all there are, as shapely boxes in the region's projection."""
+        row, column = np.divmod(np.arange(len(self)) if cells is None else cells, self.columns)
         west, south = self.left + column * self.side, self.bottom + row * self.side
         return np.asarray(shapely.box(west, south, west + self.side, south + self.side))
 
@@ -115,18 +122,19 @@ def _stratify(
     np.subtract.at(wanted, kept[kept >= 0], counts[kept >= 0])
     splits = kept.copy()
     left = counts[kept < 0].sum(axis=0).astype(float)
-    asked = np.flatnonzero(shares > 0)
+    asked = np.flatnonzero(shares > 0).tolist()
     while (open_classes := np.flatnonzero(left > 0)).size:
         rarest = open_classes[np.argmin(left[open_classes])]
         has = counts[:, rarest] > 0
         waiting = order[(splits[order] < 0) & has[order]]
+        met = {s: bool(has[splits == s].any()) for s in asked}
         for i, block in enumerate(waiting):
-            without = [s for s in asked if not has[splits == s].any()]
+            without = [s for s in asked if not met[s]]
             choice = (
                 without if len(without) >= len(waiting) - i else asked
             )  # the last blocks go where the class is missing
             split = max(choice, key=lambda s: (wanted[s, rarest], wanted[s].sum(), -s))
-            splits[block] = split
+            splits[block], met[split] = split, True
             wanted[split] -= counts[block]
             left -= counts[block]
         left[rarest] = 0

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
+from pipelines.config.params import Chips
 from pipelines.dataset.blocks import BlockGrid
-from pipelines.dataset.regions import moved
+from pipelines.dataset.regions import moved, outline_of
 from pipelines.labels import LabelSource
 from pipelines.scenes.scene import Scene
 
@@ -29,27 +30,31 @@ def origins(length: int, size: int, spacing: int) -> NDArray[np.int64]:
 
 
 def take_census(
-    scene: Scene, catalog: Path, source: LabelSource, grid: BlockGrid, classes: int, size: int, spacings: set[int]
-) -> tuple[NDArray[np.int64], dict[int, NDArray[np.int32]]]:
+    scene: Scene, catalog: Path, source: LabelSource, grid: BlockGrid, classes: int, chips: Chips, spacings: set[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[int, NDArray[np.bool_]]]:
     """One pass over labels and mask of ``scene``.
 
-    Returns usable pixels ``(blocks, classes)``, and for each spacing the usable, labelled pixels ``(rows, columns)`` of
-    the windows at ``origins``.
+    Returns the cells of ``grid`` near the scene ``(n,)``, their usable pixels ``(n, classes)``, and for each spacing
+    whether the windows at ``origins`` ``(rows, columns)`` have the ``chips.min_valid`` usable, labelled pixels that a
+    chip needs: an answer a window, since those of all scenes are held.
     """
-    counts = np.zeros((len(grid), classes), np.int64)
+    size = chips.size
+    near = grid.near(*_bounds(outline_of(scene, grid.region.projection)))
+    counts = np.zeros((len(near), classes), np.int64)
     fill = {
         spacing: _Fill(origins(scene.height, size, spacing), origins(scene.width, size, spacing), size)
         for spacing in spacings
     }
-    cells = _cells(scene, grid)
+    cells = _cells(scene, grid, near)
     for strip, labels in usable_labels(scene, catalog, source):
         known = labels != UNLABELLED
         block = _blocks_of(scene, strip, cells)[known]
-        flat = np.bincount(block * classes + labels[known], minlength=len(grid) * classes)
-        counts += flat.reshape(len(grid), classes)
+        flat = np.bincount(block * classes + labels[known], minlength=counts.size)
+        counts += flat.reshape(counts.shape)
         for each in fill.values():
             each.add(strip.row_off, known)
-    return counts, {spacing: each.counts for spacing, each in fill.items()}
+    enough = max(1, chips.min_valid * size**2)
+    return near, counts, {spacing: each.counts >= enough for spacing, each in fill.items()}
 
 
 def usable_labels(scene: Scene, catalog: Path, source: LabelSource) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
@@ -81,13 +86,18 @@ class _Fill:
         self._above = down[-1]
 
 
-def _cells(scene: Scene, grid: BlockGrid) -> list[tuple[Any, int]]:
-    """The grid's cells in the scene's CRS; none if there is one only."""
-    if len(grid) == 1:
+def _bounds(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
+    (west, south), (east, north) = points.min(axis=0), points.max(axis=0)
+    return west, south, east, north
+
+
+def _cells(scene: Scene, grid: BlockGrid, near: NDArray[np.int64]) -> list[tuple[Any, int]]:
+    """The cells ``near`` in the scene's CRS, each with its place in ``near``; none if there is one only."""
+    if len(near) == 1:
         return []
-    side = shapely.segmentize(grid.polygons(), grid.side / 4)
+    side = shapely.segmentize(grid.polygons(near), grid.side / 4)
     polygons = shapely.transform(side, lambda points: moved(points, grid.region.projection, scene.crs))
-    return [(polygon, cell) for cell, polygon in enumerate(polygons) if np.isfinite(polygon.bounds).all()]
+    return [(polygon, i) for i, polygon in enumerate(polygons) if np.isfinite(polygon.bounds).all()]
 
 
 def _blocks_of(scene: Scene, strip: Window, cells: list[tuple[Any, int]]) -> NDArray[np.int64]:

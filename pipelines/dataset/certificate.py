@@ -180,8 +180,9 @@ def _copies(plan: gpd.GeoDataFrame, manifest: Manifest, catalog: Path) -> tuple[
         groups.setdefault(_fingerprint(scene, catalog), []).append(scene)
     leaks, others = [], []
     for group in groups.values():
+        digests = {scene.id: _digest(scene, catalog) for scene in group} if len(group) > 1 else {}
         for one, other in combinations(group, 2):
-            if _digest(one, catalog) != _digest(other, catalog):
+            if digests[one.id] != digests[other.id]:
                 continue
             sentence = f"Scenes {one.id} and {other.id} have the same pixels; "
             if _windows_cross(plan, one.id, other.id):

@@ -68,8 +68,9 @@ def cut_chips(
         draft.mkdir()
         in_scenes = params.chips.pixels == "scenes"
         shards = _Shards(draft, len(index), params.chips.shard, header, images=not in_scenes)
-        for done, (id, chips) in enumerate(index.groupby("scene_id", sort=True)):
-            report(done, index["scene_id"].nunique(), f"cutting {id}")
+        of_scene = index.groupby("scene_id", sort=True)
+        for done, (id, chips) in enumerate(of_scene):
+            report(done, len(of_scene), f"cutting {id}")
             scene = scenes[str(id)]
             for row, image, mask, labels in _passing(scene, catalog, source, chips, size):
                 image = np.ascontiguousarray(image)

@@ -49,20 +49,22 @@ def find_regions(scenes: Sequence[Scene], gap: float) -> list[Region]:
     for scene in scenes:  # dates of one place mostly share one grid
         grids.setdefault((scene.crs, scene.transform, scene.width, scene.height), []).append(scene)
     firsts = [group[0] for group in grids.values()]
-    rings = [moved(_ring(scene), scene.crs, DEGREES) for scene in firsts]
+    rings = [outline_of(scene, DEGREES) for scene in firsts]
     vectors = [EARTH * unit_vectors(ring) for ring in rings]
     centres = np.array([v.mean(axis=0) for v in vectors])
     radii = np.array([np.linalg.norm(v - c, axis=1).max() for v, c in zip(vectors, centres, strict=True)])
     pairs = scipy.spatial.cKDTree(centres).query_pairs(2 * float(radii.max()) + 1.01 * gap + 1, output_type="ndarray")
-    near = [(a, b) for a, b in pairs if _apart(rings[a], rings[b]) <= gap]
-    ends = np.array(near, int).reshape(-1, 2).T
-    links = scipy.sparse.coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(firsts), len(firsts)))
-    count, member = scipy.sparse.csgraph.connected_components(links, directed=False)
+    between = np.linalg.norm(centres[pairs[:, 0]] - centres[pairs[:, 1]], axis=1)
+    between -= radii[pairs].sum(axis=1) + 1.01 * gap + 1
+    joined = scipy.cluster.hierarchy.DisjointSet(range(len(firsts)))
+    for a, b in pairs[np.argsort(between)][: np.count_nonzero(between <= 0)].tolist():
+        if not joined.connected(a, b) and _apart(rings[a], rings[b]) <= gap:
+            joined.merge(a, b)
     groups = list(grids.values())
-    regions = []
-    for number in range(count):
-        chosen = np.flatnonzero(member == number)
-        regions.append(_region([rings[i] for i in chosen], [s.id for i in chosen for s in groups[i]]))
+    regions = [
+        _region([rings[i] for i in sorted(chosen)], [s.id for i in sorted(chosen) for s in groups[i]])
+        for chosen in joined.subsets()
+    ]
     return sorted(regions, key=lambda r: r.id)
 
 
@@ -121,12 +123,13 @@ def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(shapely.distance(one, two)) / stretch(radius)
 
 
-def _ring(scene: Scene) -> NDArray[np.float64]:
+def outline_of(scene: Scene, target: str) -> NDArray[np.float64]:
+    """Points ``(n, 2)`` along the border of ``scene`` in the CRS ``target``."""
     share = np.arange(_EDGE) / _EDGE
     zero, one = np.zeros(_EDGE), np.ones(_EDGE)
     rows = np.concatenate([zero, share, one, 1 - share]) * scene.height
     columns = np.concatenate([share, one, 1 - share, zero]) * scene.width
-    return pixel_points(scene, rows, columns)
+    return moved(pixel_points(scene, rows, columns), scene.crs, target)
 
 
 @lru_cache(maxsize=4096)

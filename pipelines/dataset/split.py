@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,27 +48,26 @@ def make_split(
     source = open_labels(labels_dir, params.labels)
     grids = {region.id: BlockGrid.over(region, params.split.block) for region in regions}
     counts = {region.id: np.zeros((len(grids[region.id]), len(names)), np.int64) for region in regions}
-    filled: dict[str, dict[int, NDArray[np.int32]]] = {}
+    filled: dict[str, dict[int, NDArray[np.bool_]]] = {}
     for region in regions:
         for id in region.scenes:
             report(len(filled), len(scenes), f"counting classes of {id}")
             wanted = set(spacings(chips))
-            here, filled[id] = take_census(
-                scenes[id], catalog, source, grids[region.id], len(names), chips.size, wanted
+            near, here, filled[id] = take_census(
+                scenes[id], catalog, source, grids[region.id], len(names), chips, wanted
             )
-            counts[region.id] += here
+            counts[region.id][near] += here
     keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
     table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
+    ground = np.concatenate([_outlines(grid, np.flatnonzero(counts[id].any(axis=1))) for id, grid in grids.items()])
     asked = {split for split in SPLITS if getattr(params.split.fractions, split) > 0}
-    kept = None
-    if params.split.keep is not None:
-        kept = kept_splits(params.split.keep, np.array([_outline(grids[region], cell) for region, cell in keys]))
+    kept = None if params.split.keep is None else kept_splits(params.split.keep, ground)
     for splits in ways(table, params.split, kept)[
         :_TRIES
     ]:  # the best may leave a split with slivers that no chip fits into
         plan = _plan(regions, grids, keys, splits, scenes, filled, buffer, chips)
         if asked <= set(plan["split"]):
-            return _block_table(grids, keys, splits, table, names), plan, buffer
+            return _block_table(grids, keys, splits, table, names, ground), plan, buffer
     missing = min(asked - set(plan["split"]))
     raise BadData(
         f"The {missing} split has no chip: {len(keys)} blocks of {params.split.block:g} m hold labelled pixels, chips "
@@ -86,14 +86,16 @@ def _plan(
     keys: list[tuple[str, int]],
     splits: NDArray[np.int64],
     scenes: dict[str, Scene],
-    filled: dict[str, dict[int, NDArray[np.int32]]],
+    filled: dict[str, dict[int, NDArray[np.bool_]]],
     buffer: float,
     chips: Chips,
 ) -> gpd.GeoDataFrame:
     chosen: list[dict[str, Any]] = []
+    of_region: dict[str, dict[int, int]] = defaultdict(dict)
+    for (id, cell), split in zip(keys, splits.tolist(), strict=True):
+        of_region[id][cell] = split
     for region in regions:
-        grid = grids[region.id]
-        mine = {cell: int(s) for (r, cell), s in zip(keys, splits, strict=True) if r == region.id}
+        grid, mine = grids[region.id], of_region[region.id]
         if not mine:
             continue
         territories = Territories(grid, grid.filled(mine), buffer)
@@ -124,13 +126,13 @@ def _block_table(
     splits: NDArray[np.int64],
     counts: NDArray[np.int64],
     names: list[str],
+    ground: NDArray[Any],
 ) -> gpd.GeoDataFrame:
     rows = []
-    for (region, cell), split, pixels in zip(keys, splits, counts, strict=True):
-        grid = grids[region]
-        row: dict[str, Any] = {"block_id": grid.name(cell), "region": region, "split": SPLITS[split]}
+    for (region, cell), split, pixels, outline in zip(keys, splits, counts, ground, strict=True):
+        row: dict[str, Any] = {"block_id": grids[region].name(cell), "region": region, "split": SPLITS[split]}
         row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
-        rows.append(row | {"geometry": _outline(grid, cell)})
+        rows.append(row | {"geometry": outline})
     columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]
     return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=DEGREES)
 
@@ -155,12 +157,23 @@ def _rows(
     ]
 
 
-def _outline(grid: BlockGrid, cell: int) -> Any:
-    """The part of a block that lies over scenes, in degrees."""
-    outline = _in_degrees(shapely.intersection(grid.polygons()[cell], grid.region.footprint), grid)
+def _outlines(grid: BlockGrid, cells: NDArray[np.int64]) -> NDArray[Any]:
+    """The part of each block that lies over scenes, in degrees."""
+    squares, footprint = grid.polygons(cells), grid.region.footprint
+    shapely.prepare(footprint)
+    cut = ~shapely.contains_properly(footprint, squares)  # inside of a large region few blocks are cut
+    pieces = shapely.get_parts(footprint)
+    tree = shapely.STRtree(pieces)
+    for i in cut.nonzero()[0]:
+        near = shapely.union_all(pieces[np.sort(tree.query(squares[i]))])
+        squares[i] = shapely.intersection(squares[i], near)
+    return np.array([_whole(_in_degrees(square, grid)) for square in squares], object)
+
+
+def _whole(outline: Any) -> Any:
     west, _, east, _ = outline.bounds
     if east - west > 180:  # over the antimeridian; left as it is it would be a band around the Earth
-        outline = shape(antimeridian.fix_shape(outline))
+        return shape(antimeridian.fix_shape(outline))
     return outline
 
 

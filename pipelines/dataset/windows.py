@@ -52,16 +52,16 @@ class Territories:
 
 
 def choose_windows(
-    scene: Scene, grid: BlockGrid, territories: Territories, filled: dict[int, NDArray[np.int32]], chips: Chips
+    scene: Scene, grid: BlockGrid, territories: Territories, filled: dict[int, NDArray[np.bool_]], chips: Chips
 ) -> list[tuple[int, int, int, Any]]:
     """Windows of ``scene`` as (split, row, column, polygon in the region's projection), in the order of rows, columns.
 
-    A window needs ``chips.min_valid`` usable, labelled pixels (``filled``, of the census). Windows of one split are
-    taken from top to bottom and left to right, each as soon as it keeps its distance from those taken before.
+    Those come into question that are ``filled``, by the census. Windows of one split are taken from top to bottom and
+    left to right, each as soon as it keeps its distance from those taken before.
     """
     chosen: list[tuple[int, int, int, Any]] = []
     for spacing in sorted(filled):
-        full = np.argwhere(filled[spacing] >= max(1, chips.min_valid * chips.size**2))
+        full = np.argwhere(filled[spacing])
         if not len(full):
             continue
         first = origins(scene.height, chips.size, spacing), origins(scene.width, chips.size, spacing)

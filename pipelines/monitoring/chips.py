@@ -23,10 +23,10 @@ def chip_samples(store: ChipStore, sample: int, split: str = "train") -> Iterato
     rows = store.rows(split)
     table = store.index.iloc[rows]
     parts = halves(table["block_id"])
-    scenes = sorted(table["scene_id"].unique())
-    for done, scene in enumerate(scenes):
-        report(done, len(scenes), f"profile of {scene}")
-        own = rows[(table["scene_id"] == scene).to_numpy()]
+    of_scene = table.groupby("scene_id", sort=True).indices
+    for done, (scene, chips) in enumerate(of_scene.items()):
+        report(done, len(of_scene), f"profile of {scene}")
+        own = rows[chips]
         yield _scene_sample(store, scene, own[:: math.ceil(len(own) / CHIPS)], sample, parts)
 
 

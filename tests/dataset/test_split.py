@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipelines.config.params import Fractions, Split
 from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments, ways
-from pipelines.dataset.census import _Fill, origins
+from pipelines.dataset.census import _Fill, origins, take_census, usable_labels
 from pipelines.dataset.regions import Region, equidistant, find_regions
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.split import make_split
@@ -115,6 +115,55 @@ def test_places_nearer_than_the_buffer_are_one_region(tmp_path: Path, gap: float
     a = write_scene(tmp_path, FLAT, id="a", origin=(500_000, 9_000_000))
     b = write_scene(tmp_path, FLAT, id="b", origin=(500_000 + 640 + 500, 9_000_000))  # 500 m between them
     assert len(find_regions([a, b], gap)) == regions
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31), count=st.integers(1, 14))
+def test_regions_are_what_footprints_grown_by_half_the_gap_join(town: Town, seed: int, count: int) -> None:
+    random, gap = np.random.default_rng(seed), 500.0
+    corners, sides = random.uniform(0, 12_000, (count, 2)).round(-1), random.choice([640, 640, 3840], count)
+    scene = town.manifest.scenes[0]
+    scenes = [
+        scene.model_copy(
+            update={"id": f"s{i}", "transform": (10, 0, 5e5 + x, 0, -10, 9e6 + y), "width": w // 10, "height": w // 10}
+        )
+        for i, ((x, y), w) in enumerate(zip(corners.tolist(), sides.tolist(), strict=True))
+    ]
+    ground = shapely.box(corners[:, 0], corners[:, 1] - sides, corners[:, 0] + sides, corners[:, 1])
+    apart = shapely.distance(ground[:, None], ground)
+    assume(not ((apart > gap * 0.99) & (apart < gap * 1.01)).any())
+    grown = shapely.get_parts(shapely.union_all(shapely.buffer(ground, gap / 2, quad_segs=64)))
+    expected = {frozenset(f"s{i}" for i in np.flatnonzero(shapely.intersects(part, ground))) for part in grown}
+    assert {frozenset(region.scenes) for region in find_regions(scenes, gap)} == expected
+
+
+def test_blocks_reach_as_far_as_scenes_do(town: Town) -> None:
+    """Though the ground of scenes is looked up by parts, and most blocks of a large region are not cut at all."""
+    regions = {region.id: region for region in find_regions(town.manifest.scenes, town.buffer)}
+    assert len(regions) == 2
+    for id, region in regions.items():
+        blocks = town.blocks[town.blocks["region"] == id].to_crs(region.projection).geometry.to_numpy()
+        labelled = shapely.union_all(blocks)
+        assert shapely.area(shapely.difference(labelled, region.footprint)) < 1
+        assert shapely.area(labelled) == pytest.approx(shapely.area(region.footprint), rel=1e-6)
+
+
+def test_pixels_count_for_the_block_that_they_lie_in(town: Town) -> None:
+    regions = find_regions(town.manifest.scenes, town.buffer)
+    grids = {id: BlockGrid.over(region, 1280) for region in regions for id in region.scenes}
+    source = open_labels(town.data / "labels", town.params.labels)
+    for scene in town.manifest.scenes:
+        grid = grids[scene.id]
+        near, counts, _ = take_census(scene, town.catalog, source, grid, 3, town.params.chips, {32})
+        rows, columns = (axis.ravel() + 0.5 for axis in np.indices((scene.height, scene.width)))
+        cells = grid.cell(grid.region.outline(scene, rows, columns))
+        labels = np.concatenate([strip for _, strip in usable_labels(scene, town.catalog, source)]).ravel()
+        expected = np.zeros((len(grid), 3), np.int64)
+        np.add.at(expected, (cells[labels != 255], labels[labels != 255]), 1)
+        found = np.zeros_like(expected)
+        found[near] = counts
+        assert found.sum() == expected.sum()
+        assert np.abs(found - expected).sum() < 0.002 * expected.sum()  # pixels on a border
 
 
 def test_a_region_may_span_the_antimeridian_and_two_zones(tmp_path: Path) -> None:
