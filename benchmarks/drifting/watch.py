@@ -85,7 +85,7 @@ class Watch:
         return seen.profile()
 
     def judged(self, profiles: Iterable[Profile]) -> tuple[Comparison, Verdict]:
-        comparison = compare(grouped(profiles, self.params), self.references, "1", self.params)
+        comparison = compare(grouped(profiles, self.params).items(), self.references, "1", self.params)
         return comparison, judge(comparison, self.params)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import permutations
+from typing import Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -78,15 +79,25 @@ class Comparison(BaseModel):
     groups: tuple[Compared, ...]
 
 
-def grouped(profiles: Iterable[Profile], params: Drift) -> dict[str, list[Profile]]:
-    """Profiles of scenes by the name of their group, such as ``winter-21S``; the earliest first."""
-    groups: dict[str, list[Profile]] = defaultdict(list)
+class Known(Protocol):
+    """A scene of which the facts are known, such as its profile."""
+
+    @property
+    def facts(self) -> Facts: ...
+
+
+AnyKnown = TypeVar("AnyKnown", bound=Known)
+
+
+def grouped(profiles: Iterable[AnyKnown], params: Drift) -> dict[str, list[AnyKnown]]:
+    """Scenes by the name of their group, such as ``winter-21S``; the earliest first."""
+    groups: dict[str, list[AnyKnown]] = defaultdict(list)
     for profile in sorted(profiles, key=lambda p: (p.facts.when, p.facts.scene or "")):
         groups[group_name(group_key(profile.facts, params.by))].append(profile)
     return dict(sorted(groups.items()))
 
 
-def latest(members: Sequence[Profile], params: Drift) -> list[Profile]:
+def latest(members: Sequence[AnyKnown], params: Drift) -> list[AnyKnown]:
     """The last scenes of a group, twice ``min_scenes``, and all of the same moment as the first of them."""
     ordered = sorted(members, key=lambda p: p.facts.when)
     since = ordered[max(len(ordered) - 2 * params.min_scenes, 0)].facts.when
@@ -94,14 +105,15 @@ def latest(members: Sequence[Profile], params: Drift) -> list[Profile]:
 
 
 def compare(
-    groups: Mapping[str, Sequence[Profile]], references: Sequence[Reference], version: str | None, params: Drift
+    groups: Iterable[tuple[str, Sequence[Profile]]], references: Sequence[Reference], version: str | None, params: Drift
 ) -> Comparison:
     """Compare scenes and the latest of each group with the references: of inputs, then of outputs; either may lack.
 
-    ``groups`` is what ``grouped`` gives. A feature is judged by the first reference that has it.
+    ``groups`` are the items of what ``grouped`` gives, taken one after another. A feature is judged by the first
+    reference that has it.
     """
     scenes, wholes = [], []
-    for name, members in groups.items():
+    for name, members in groups:
         own = [_compared(p.facts.scene or "?", name, p, references, params) for p in members]
         recent = merged(latest(members, params))
         whole = _compared(name, name, recent, references, params)

@@ -19,7 +19,7 @@ from pipelines.errors import BadData
 from pipelines.files import replacing
 from pipelines.monitoring.features import GROUND, MASK, UNUSABLE, Columns, input_features, mask_feature, output_features
 from pipelines.monitoring.texture import texture_features
-from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileView, schema, serialized
+from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileView, metadata, schema, serialized
 from pipelines.scenes.scene import MaskBit
 
 _METADATA = "swath"
@@ -79,6 +79,17 @@ def read_profile(path: Path) -> Profile:
     try:
         view = DatasetProfileView.deserialize(Path(path).read_bytes())
         return Profile(view, Facts.model_validate_json(view.metadata[_METADATA]))
+    except FileNotFoundError:
+        raise BadData(f"The profile {path} is missing; predict the scene again to make it.") from None
+    except Exception as error:
+        raise BadData(f"{path} is not a readable profile ({error}); delete it and predict the scene again.") from error
+
+
+def read_facts(path: Path) -> Facts:
+    """The facts of a profile, from the head of its file alone. Raises ``BadData`` as ``read_profile`` does."""
+    try:
+        with Path(path).open("rb") as source:
+            return Facts.model_validate_json(metadata(source)[_METADATA])
     except FileNotFoundError:
         raise BadData(f"The profile {path} is missing; predict the scene again to make it.") from None
     except Exception as error:

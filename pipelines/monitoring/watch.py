@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from pipelines.inference.raster import in_bands
 from pipelines.monitoring.drift import Comparison, compare, grouped, latest
 from pipelines.monitoring.looks import Looks
 from pipelines.monitoring.places import Place, places_of, worth_labelling, write_queue
-from pipelines.monitoring.profile import Profile, merged, read_profile
+from pipelines.monitoring.profile import Facts, Profile, merged, read_facts, read_profile
 from pipelines.monitoring.reference import INDEX, Reference
 from pipelines.monitoring.report import SceneFiles, write_report
 from pipelines.monitoring.verdict import Verdict, call_for_training, judge
@@ -45,27 +47,48 @@ class Watched(BaseModel):
 
 
 def collect(maps: Path, version: str | None, folder: Path, params: Drift) -> Watched:
-    """Gather the profiles below ``maps``, the folder of one model version's maps, and merge the latest by group."""
-    found = sorted(path for path in Path(maps).glob(f"*/{PROFILE}") if not path.parent.name.startswith("."))
-    profiles: list[tuple[str, Profile]] = []
-    unreadable = []
-    for done, path in enumerate(found):
-        report(done, len(found), f"profile of {path.parent.name}")
-        try:
-            profiles.append((path.parent.name, read_profile(path)))
-        except BadData as error:
-            logger.warning("%s", error)
-            unreadable.append(str(error))
-    names = {id(profile): name for name, profile in profiles}
+    """Gather the profiles below ``maps``, the folder of one model version's maps, and merge the latest by group.
+
+    Of each profile the head is read, and of the latest the rest, a group at a time.
+    """
+    paths = sorted(path for path in Path(maps).glob(f"*/{PROFILE}") if not path.parent.name.startswith("."))
+    found: list[_Found] = []
+    unreadable: list[str] = []
+    for done, path in enumerate(paths):
+        report(done, len(paths), f"profile of {path.parent.name}")
+        with _told(unreadable):
+            found.append(_Found(path.parent.name, read_facts(path)))
     kept: list[str] = []
     with replacing(folder / "groups") as draft:
         draft.mkdir()
-        for group, members in grouped((p for _, p in profiles), params).items():
-            merged(latest(members, params)).write(draft / f"{group}.bin")
-            kept += [names[id(p)] for p in members[-max(KEPT, len(latest(members, params))) :]]
-    watched = Watched(version=version, scenes=tuple(sorted(kept)), unreadable=tuple(unreadable))
+        for group, members in grouped(found, params).items():
+            recent: dict[str, Profile] = {}
+            for one in members[-max(KEPT, len(latest(members, params))) :]:
+                with _told(unreadable):
+                    recent[one.name] = read_profile(Path(maps) / one.name / PROFILE)
+            if recent:
+                merged(latest(list(recent.values()), params)).write(draft / f"{group}.bin")
+            kept += recent
+    watched = Watched(version=version, scenes=tuple(sorted(kept)), unreadable=tuple(sorted(unreadable)))
     write_json(folder / "scenes.json", watched.model_dump(mode="json"))
     return watched
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A profile of which nothing but the facts is in memory."""
+
+    name: str  # of its folder
+    facts: Facts
+
+
+@contextmanager
+def _told(unreadable: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except BadData as error:
+        logger.warning("%s", error)
+        unreadable.append(str(error))
 
 
 def collected(folder: Path) -> Watched:
@@ -76,8 +99,10 @@ def collected(folder: Path) -> Watched:
 def compare_run(maps: Path, references: Path | None, folder: Path, params: Drift) -> Comparison:
     """Compare the scenes collected in ``folder`` with a bundle's ``reference`` folder, or with nothing."""
     watched = collected(folder)
-    profiles = [read_profile(Path(maps) / scene / PROFILE) for scene in watched.scenes]
-    comparison = compare(grouped(profiles, params), open_references(references), watched.version, params)
+    paths = {scene: Path(maps) / scene / PROFILE for scene in watched.scenes}
+    found = grouped((_Found(scene, read_facts(path)) for scene, path in paths.items()), params)
+    groups = ((group, [read_profile(paths[one.name]) for one in members]) for group, members in found.items())
+    comparison = compare(groups, open_references(references), watched.version, params)
     write_json(folder / "comparison.json", comparison.model_dump(mode="json"))
     return comparison
 

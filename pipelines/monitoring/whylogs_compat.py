@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from typing import BinaryIO
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from whylogs.core.proto import ChunkHeader, ChunkMessage, DatasetProfileHeader, 
 from whylogs.core.utils import read_delimited_protobuf
 from whylogs.core.view.dataset_profile_view import WHYLOGS_MAGIC_HEADER_BYTES as MAGIC
 
-__all__ = ["SKETCH", "DatasetProfile", "DatasetProfileView", "schema", "serialized"]
+__all__ = ["SKETCH", "DatasetProfile", "DatasetProfileView", "metadata", "schema", "serialized"]
 
 SKETCH = 16_384
 """Values that a distribution holds exactly. Beyond it whylogs' KLL sketch drops values by an unseeded draw."""
@@ -46,6 +47,14 @@ def serialized(view: DatasetProfileView) -> bytes:
         chunk = ChunkMessage.FromString(source.read(header.length))
         target.write(chunk.SerializeToString(deterministic=True))
     return target.getvalue()
+
+
+def metadata(source: BinaryIO) -> dict[str, str]:
+    """What a view's file says of it as a whole, without reading its columns. Raises ``ValueError`` for another file."""
+    if source.read(len(MAGIC)) != MAGIC:
+        raise ValueError("it does not begin as whylogs' files do")
+    read_delimited_protobuf(source, DatasetSegmentHeader)
+    return dict(read_delimited_protobuf(source, DatasetProfileHeader).properties.metadata)
 
 
 def _copy(source: io.BytesIO, target: io.BytesIO, kind: type) -> ChunkHeader:

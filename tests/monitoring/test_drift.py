@@ -259,7 +259,7 @@ def test_output_features_are_judged_by_the_outputs_reference(tmp_path: Path, ref
     write_reference(tmp_path / "inputs", samples, PARAMS.by)
     from pipelines.monitoring.drift import compare, grouped
 
-    profiles = grouped([scene(0)], PARAMS)
+    profiles = grouped([scene(0)], PARAMS).items()
     alone = compare(profiles, [Reference(tmp_path / "inputs")], "1", PARAMS).scenes[0]
     both = compare(profiles, [Reference(tmp_path / "inputs"), reference], "1", PARAMS).scenes[0]
     assert "map.confidence" not in alone.distances

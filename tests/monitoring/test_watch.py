@@ -147,6 +147,21 @@ def test_a_damaged_profile_is_left_out_and_named(root: Path):
     assert "scene-0" in found.unreadable[0]
 
 
+def test_of_scenes_that_had_their_turn_no_more_is_read_than_when_they_were_taken(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand whole profiles are more than a machine's memory."""
+    monkeypatch.setattr("pipelines.monitoring.watch.KEPT", 4)
+    for number in range(6):
+        put_map(root, number)
+    for number in (0, 5):
+        path = root / "maps" / f"scene-{number}" / "profile.bin"
+        path.write_bytes(path.read_bytes()[:-1000])
+    found = collect(root / "maps", "3", root / "drift" / "r", PARAMS)
+    assert found.scenes == ("scene-2", "scene-3", "scene-4")
+    assert len(found.unreadable) == 1 and "scene-5" in found.unreadable[0]
+
+
 def test_names_cannot_break_out_of_the_page(root: Path):
     put_map(root, 0, offset=0.1)
     folder = root / "drift" / "r"

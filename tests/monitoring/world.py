@@ -89,4 +89,4 @@ def scene(number: int, *, season: str = "summer", zone: str = "21S", **fault: ob
 
 
 def against(reference: Reference | None, profiles: list[Profile], params: Drift = PARAMS) -> Comparison:
-    return compare(grouped(profiles, params), [reference] if reference else [], "3", params)
+    return compare(grouped(profiles, params).items(), [reference] if reference else [], "3", params)
