@@ -17,7 +17,7 @@ from pipelines.config import settings
 from pipelines.errors import BadData
 from pipelines.files import read_json
 from pipelines.scenes.catalog import read_scenes
-from pipelines.scenes.scene import Scene
+from pipelines.scenes.scene import Band, Scene
 
 Bounds = tuple[float, float, float, float]  # degrees: west, south, east, north; west > east over the antimeridian
 
@@ -36,7 +36,10 @@ class Entry(BaseModel):
 
 @dataclass(frozen=True)
 class Atlas:
-    """The scenes of a project, the newest first, and the maps of each model version, by scene id."""
+    """The scenes of a project, the newest first, and the maps of each model version, by scene id.
+
+    Scenes come without ``geometry``, which is most of what they take of memory and nothing that a page draws.
+    """
 
     project: str
     catalog: Path
@@ -93,19 +96,34 @@ def spans(bounds: Bounds) -> list[tuple[float, float]]:
     return [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _atlas(project: str, catalog: Path, predictions: Path, index: int, versions: tuple[tuple[int, int], ...]) -> Atlas:
-    scenes = sorted(read_scenes(catalog), key=lambda scene: (scene.datetime, scene.id), reverse=True)
+    scenes = _scenes(catalog, index)
     known = {scene.id for scene in scenes}
     maps, legends = {}, {}
-    for number, _ in versions:
-        found = {item.parent.name for item in (predictions / f"v{number}").glob("*/item.json")} & known
-        if found:
-            maps[number] = frozenset(found)
+    for number, changed in versions:
+        if found := _mapped(predictions / f"v{number}", changed) & known:
+            maps[number] = found
             legends[number] = _legend(predictions / f"v{number}" / min(found) / "item.json")
     text = f"{[scene.image_sha256 for scene in scenes]} {index} {versions}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Atlas(project, catalog, predictions, tuple(scenes), maps, legends, digest)
+    return Atlas(project, catalog, predictions, scenes, maps, legends, digest)
+
+
+@lru_cache(maxsize=4)
+def _scenes(catalog: Path, index: int) -> tuple[Scene, ...]:
+    """Read anew when the catalog changes, and not for each map that is made of its scenes meanwhile."""
+    bands: dict[tuple[Band, ...], tuple[Band, ...]] = {}  # the same for most scenes, and kept once
+    scenes = [
+        scene.model_copy(update={"geometry": {}, "bands": bands.setdefault(scene.bands, scene.bands)})
+        for scene in read_scenes(catalog)
+    ]
+    return tuple(sorted(scenes, key=lambda scene: (scene.datetime, scene.id), reverse=True))
+
+
+@lru_cache(maxsize=16)
+def _mapped(folder: Path, changed: int) -> frozenset[str]:
+    return frozenset(item.parent.name for item in folder.glob("*/item.json"))
 
 
 def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, int, tuple[tuple[int, int], ...]]:

@@ -16,6 +16,8 @@ from pipelines.atlas.places import project_in
 from pipelines.config import settings
 from pipelines.files import read_json
 
+_RUNS, _SCENES = 60, 500
+
 
 class Watch(BaseModel):
     """One run of the watch. ``groups``: for each season and zone its name, verdict, sentence and odd scenes."""
@@ -54,16 +56,19 @@ def watches(project: str) -> list[Watch]:
 
 
 def series(project: str, version: str | None) -> dict[str, list[Point]]:
-    """For each feature the scenes that ``version`` mapped, by the day they were taken; of each the latest look."""
+    """For each feature the scenes that ``version`` mapped, by the day they were taken; of each the latest look.
+
+    The latest scenes of the latest runs, as many as a page can show.
+    """
     folder = project_in(settings().reports, project) / "drift"
     latest: dict[str, tuple[dict[str, Any], set[str]]] = {}
-    for path in sorted(folder.glob("*/comparison.json"), key=lambda path: path.stat().st_mtime):
+    for path in sorted(folder.glob("*/comparison.json"), key=lambda path: path.stat().st_mtime)[-_RUNS:]:
         comparison = _read(path, path.stat().st_mtime_ns)
         if comparison.get("version") == version:
             shared = _agreed(path.with_name("verdict.json"))
             latest |= {s["name"]: (s, shared.get(s["name"], set())) for s in comparison.get("scenes", ())}
     found: dict[str, list[Point]] = {}
-    for scene, agreed in sorted(latest.values(), key=lambda found: str(found[0]["when"])):
+    for scene, agreed in sorted(latest.values(), key=lambda found: str(found[0]["when"]))[-_SCENES:]:
         for feature, distance in scene.get("distances", {}).items():
             limit = scene["limits"][feature]
             lower = scene.get("agreed_limits", {}).get(feature, limit) if feature in agreed else limit

@@ -8,7 +8,7 @@ from plugins.pages.site import page
 
 router = APIRouter(prefix="/p/{project}")
 
-_SHOWN = 200  # newest scenes; the map has them all
+_SHOWN = 200  # newest scenes, of which the map has all, and newest in quarantine
 
 
 @router.get("/scenes")
@@ -17,6 +17,7 @@ def show(request: Request, project: str) -> Response:
     from pipelines.scenes.quarantine import records
 
     atlas = open_atlas(project)
+    set_aside = records(atlas.catalog)
     versions = {
         scene.id: sorted((version for version, ids in atlas.maps.items() if scene.id in ids), reverse=True)
         for scene in atlas.scenes[:_SHOWN]
@@ -28,5 +29,6 @@ def show(request: Request, project: str) -> Response:
         scenes=atlas.scenes[:_SHOWN],
         count=len(atlas.scenes),
         versions=versions,
-        quarantine=sorted(records(atlas.catalog), key=lambda record: record.when, reverse=True),
+        quarantine=sorted(set_aside, key=lambda record: record.when, reverse=True)[:_SHOWN],
+        set_aside=len(set_aside),
     )

@@ -127,6 +127,10 @@ def test_drift_is_followed_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("b", 0.2, False),
     ]
     assert series("p", "3") == {} and watches("nobody") == []
+    monkeypatch.setattr("pipelines.atlas.watches._SCENES", 2)
+    assert [point.scene for point in series("p", "4")["band.B02"]] == ["c", "b"]
+    monkeypatch.setattr("pipelines.atlas.watches._RUNS", 1)
+    assert [point.distance for point in series("p", "4")["band.B02"]] == [0.5, 0.2]
 
 
 def test_scenes_that_agree_are_odd_beyond_the_lower_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

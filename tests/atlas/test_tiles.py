@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipelines.atlas.composites import combinations, picture, stretch_of
-from pipelines.atlas.layers import Atlas, touch
+from pipelines.atlas.layers import Atlas, open_atlas, touch
 from pipelines.atlas.tiles import CLOUD, Kind, tile
 from pipelines.errors import BadData
-from tests.atlas.ground import SIDE, X, Y, Z
+from tests.atlas.ground import PROJECT, SIDE, X, Y, Z, publish_map, publish_scene
 
 CLEAR = (0, 0, 0, 0)
 
@@ -69,6 +70,23 @@ def test_seen_from_far_off_a_scene_is_a_dot_and_is_drawn_at_once(atlas: Atlas) -
     assert time.monotonic() - started < 5
     rows, columns = np.nonzero(world[..., 3])
     assert len(rows) == 1 and (columns[0], rows[0]) == (X * SIDE // 2**Z, Y * SIDE // 2**Z)
+
+
+def test_scenes_are_read_anew_when_the_catalog_changes_and_not_for_each_new_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CATALOG", "PREDICTIONS", "REPORTS"):
+        monkeypatch.delenv(f"SWATH_{name}", raising=False)
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    flat, clear = np.full((4, SIDE, SIDE), 900, np.uint16), np.zeros((SIDE, SIDE), np.uint8)
+    scene = publish_scene(tmp_path, "one", "2024-05-01", flat)
+    before = open_atlas(PROJECT)
+    publish_map(tmp_path, scene, 1, clear, 0.8, clear)
+    mapped = open_atlas(PROJECT)
+    assert not before.maps and mapped.maps == {1: {"one"}} and mapped.digest != before.digest
+    assert mapped.scenes[0] is before.scenes[0]
+    publish_scene(tmp_path, "two", "2024-05-02", flat)
+    assert [scene.id for scene in open_atlas(PROJECT).scenes] == ["two", "one"]
 
 
 @pytest.mark.parametrize(

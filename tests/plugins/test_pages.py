@@ -240,6 +240,10 @@ def test_quarantine_is_shown_with_its_reason_and_another_try(client: TestClient,
     assert "Band &lt;b&gt;B02&lt;/b&gt; is dark." in page and 'data-retry="burst"' in page and 'data-retry="*"' in page
     assert "../evil" in page and 'data-retry="../evil"' not in page
     assert f'href="/swath/p/{PROJECT}/map?scene=late"' in page and "version 2" in page
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("plugins.pages.scenes._SHOWN", 1)
+        page = client.get(f"p/{PROJECT}/scenes").text
+    assert "The newest 1 of 2." in page and "../evil" in page and "is dark" not in page
     shutil.rmtree(catalog / "quarantine")
 
 
