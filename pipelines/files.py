@@ -95,8 +95,9 @@ def alone(lock: Path, busy: str | None = None) -> Iterator[None]:
 
 
 def write_text(target: Path, text: str) -> None:
+    """Write ``text`` in UTF-8; what that cannot hold, half a surrogate pair, as an escape, which JSON reads back."""
     with replacing(target) as draft:
-        draft.write_text(text, encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(target: Path, value: Any) -> None:

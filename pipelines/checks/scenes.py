@@ -83,7 +83,7 @@ def expectations(scenes: Scenes) -> list[Expectation]:
                 e.ExpectColumnValuesToNotBeNull(column=column, description="every band has statistics"),
                 e.ExpectColumnValuesToBeBetween(column=column, min_value=lowest, max_value=highest, description=rule),
             ]
-        dead = "a band with one value everywhere is a dead band"
+        dead = "a band with one value everywhere is a dead band: correct it, or leave it out of params.scenes.bands"
         wanted.append(
             e.ExpectColumnValuesToBeBetween(column=f"{band}_std", min_value=0, strict_min=True, description=dead)
         )

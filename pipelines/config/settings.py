@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -23,6 +24,7 @@ class Settings(BaseModel):
     dvc_cache: Path  # SWATH_DVC_CACHE: shared by the workspaces of one machine; default: HOME/dvc/cache
     mlflow_uri: str  # MLFLOW_TRACKING_URI; default: an SQLite file below HOME
     mlflow_page: str | None  # SWATH_MLFLOW_PAGE: where people reach MLflow, if not by the same address; default: none
+    links: tuple[str, ...]  # SWATH_LINKS: hosts on private networks and folders that links in catalogs may lead to too
     basemap: str | None  # SWATH_BASEMAP: tiles under the map, such as https://.../{z}/{x}/{y}.png; default: none
 
 
@@ -41,5 +43,6 @@ def settings() -> Settings:
         dvc_cache=Path(os.environ.get("SWATH_DVC_CACHE") or home / "dvc" / "cache"),
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         mlflow_page=os.environ.get("SWATH_MLFLOW_PAGE") or None,
+        links=tuple(one for one in re.split(r"[,\s]+", os.environ.get("SWATH_LINKS") or "") if one),
         basemap=os.environ.get("SWATH_BASEMAP") or None,
     )

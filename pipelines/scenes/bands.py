@@ -19,16 +19,18 @@ from rasterio.windows import Window
 from pipelines.config.params import CloudMask, Scenes
 from pipelines.errors import BadData
 from pipelines.scenes.area import Bounds
-from pipelines.scenes.candidate import Candidate, Quantity
+from pipelines.scenes.candidate import Candidate, Quantity, public
+from pipelines.scenes.links import Links
 from pipelines.scenes.remote import explained, opened
 from pipelines.scenes.scene import MaskBit, without_data
+from pipelines.scenes.size import require_bearable
 from pipelines.scenes.unplaced import place_for
 from pipelines.scenes.window import window_of
 
 _DTYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-_MAX_PIXELS = 10**10
 _TILE = 2048  # columns of a window; sources stored in whole rows are read in whole rows
 _ROWS = 512
+_BYTES = 2**28  # of a window in whole rows, about
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,19 @@ class Bands:
     _files: tuple[_File, ...]
     _classes: _File | None
     _cloud_mask: CloudMask
+    _links: Links
 
     def windows(self) -> Iterator[Window]:
         """Windows that cover the scene, row by row."""
         by_row = any(f.dataset.block_shapes[0][1] >= f.dataset.width for f in self._files)
-        step = self.width if by_row else _TILE
-        for row in range(0, self.height, _ROWS):
+        step, rows = (self.width, self._rows()) if by_row else (_TILE, _ROWS)
+        for row in range(0, self.height, rows):
             for column in range(0, self.width, step):
-                yield Window(column, row, min(step, self.width - column), min(_ROWS, self.height - row))
+                yield Window(column, row, min(step, self.width - column), min(rows, self.height - row))
+
+    def _rows(self) -> int:
+        row = self.width * sum(len(f.indexes) for f in self._files) * np.dtype(self.dtype).itemsize
+        return max(1, min(_ROWS, _BYTES // row))
 
     def read(self, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8]]:
         """Pixels ``(bands, rows, columns)`` in ``dtype`` and mask ``(rows, columns)``, uint8 bits of ``MaskBit``.
@@ -71,7 +78,7 @@ class Bands:
         for file in self._files:
             part = self._pixels(file, window)
             if MaskFlags.per_dataset in file.dataset.mask_flag_enums[0]:
-                with explained(file.href):
+                with explained(file.href, self._links):
                     valid &= file.dataset.read_masks(1, window=self._shifted(window)) > 0
             parts.append(part)
         pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
@@ -79,8 +86,8 @@ class Bands:
             strange = ~np.isfinite(pixels)
             if strange.any() and not (self.nodata is not None and math.isnan(self.nodata)):
                 raise BadData(
-                    f"{self._files[0].href} holds NaN or infinity, which params.scenes.nodata={self.nodata} does not "
-                    "announce; set nodata: nan if those pixels have no data."
+                    f"{public(self._files[0].href)} holds NaN or infinity, which params.scenes.nodata={self.nodata} "
+                    "does not announce; set nodata: nan if those pixels have no data."
                 )
             valid &= ~strange.any(axis=0)
         if self.nodata is not None and not math.isnan(self.nodata):
@@ -93,7 +100,7 @@ class Bands:
         return pixels, bits
 
     def _pixels(self, file: _File, window: Window) -> NDArray[Any]:
-        with explained(file.href):
+        with explained(file.href, self._links):
             pixels: NDArray[Any] = file.dataset.read(file.indexes, window=self._shifted(window))
         return pixels
 
@@ -109,15 +116,16 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
     Coarser bands are resampled bilinearly, the classes of the cloud mask by nearest neighbour. Raises ``BadData`` if
     the files do not make such a scene, ``SwathError`` if they cannot be reached.
     """
+    links = Links.of(scenes.source)
     with ExitStack() as stack:
-        datasets = [stack.enter_context(opened(href)) for href in candidate.hrefs]
+        datasets = [stack.enter_context(opened(href, links)) for href in candidate.hrefs]
         for href, dataset in zip(candidate.hrefs, datasets, strict=True):
-            _check(href, dataset, placed=scenes.unplaced is None)
+            _check(public(href), dataset, placed=scenes.unplaced is None)
         finest = min(datasets, key=lambda d: abs(d.transform.a * d.transform.e))
         dtypes = sorted({dtype for d in datasets for dtype in d.dtypes})
         if len(dtypes) > 1 or dtypes[0] not in _DTYPES:
             raise BadData(
-                f"{candidate.source} has pixels of type {dtypes}; all bands must have one of {list(_DTYPES)}."
+                f"{candidate.source} has pixels of type {dtypes}; convert all bands to one of {list(_DTYPES)}."
             )
         if scenes.radiometry.kind == "sentinel2" and dtypes[0] not in ("uint16", "int16", "int32", "uint32"):
             raise BadData(
@@ -128,30 +136,27 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         if nodata is not None and not _holds(dtypes[0], nodata):
             raise BadData(f"{candidate.source} has {dtypes[0]} pixels, which cannot hold the nodata value {nodata}.")
         crs, transform = finest.crs, finest.transform
+        if crs is None and area is not None:
+            raise BadData(f"{candidate.source} lies nowhere, so it is in no area; ask for none.")
+        window = window_of(area, finest, public(candidate.hrefs[datasets.index(finest)]))
+        for href, dataset in zip(candidate.hrefs, datasets, strict=True):
+            require_bearable(public(href), dataset, window if dataset is finest else Window(0, 0, 1, 1))
         if crs is None:
             assert scenes.unplaced is not None
             crs, transform = place_for(finest, scenes.unplaced)
-            if area is not None:
-                raise BadData(f"{candidate.source} lies nowhere, so it is in no area; ask for none.")
-        window = window_of(area, finest, candidate.hrefs[datasets.index(finest)])
-        if window.width * window.height > _MAX_PIXELS:
-            raise BadData(
-                f"{candidate.source} has {window.width} x {window.height} pixels, over the limit of {_MAX_PIXELS:.0e}; "
-                "ask for an area with params.scenes.area."
-            )
-        files = tuple(
-            _File(href, stack.enter_context(_on_grid(href, dataset, finest, Resampling.bilinear, nodata)), indexes)
-            for href, dataset, indexes in zip(
-                candidate.hrefs, datasets, _indexes(candidate.hrefs, datasets, scenes.bands), strict=True
-            )
-        )
+        chosen = _indexes(candidate.hrefs, datasets, scenes.bands)
+        files = []
+        for href, dataset, indexes in zip(candidate.hrefs, datasets, chosen, strict=True):
+            fitted = stack.enter_context(_on_grid(href, links, dataset, finest, Resampling.bilinear, nodata))
+            files.append(_File(href, fitted, indexes))
         classes = None
         if candidate.mask is not None:
-            dataset = stack.enter_context(opened(candidate.mask))
-            _check(candidate.mask, dataset, placed=finest.crs is not None)
+            dataset = stack.enter_context(opened(candidate.mask, links))
+            _check(public(candidate.mask), dataset, placed=finest.crs is not None)
+            require_bearable(public(candidate.mask), dataset, Window(0, 0, 1, 1))
             classes = _File(
                 candidate.mask,
-                stack.enter_context(_on_grid(candidate.mask, dataset, finest, Resampling.nearest, None)),
+                stack.enter_context(_on_grid(candidate.mask, links, dataset, finest, Resampling.nearest, None)),
                 (1,),
             )
         yield Bands(
@@ -163,9 +168,10 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
             nodata=nodata,
             quantities=_quantities(candidate, datasets, [f.indexes for f in files]),
             _window=window,
-            _files=files,
+            _files=tuple(files),
             _classes=classes,
             _cloud_mask=scenes.cloud_mask,
+            _links=links,
         )
 
 
@@ -182,6 +188,8 @@ def _check(href: str, dataset: Any, placed: bool) -> None:
             f"{href} has no coordinate reference system; georeference it (gdal_edit -a_srs EPSG:...), or "
             "state params.scenes.unplaced if where it lies does not matter."
         )
+    if not np.isfinite(transform).all():
+        raise BadData(f"{href} has a transform that is no number ({tuple(transform)[:6]}); georeference it anew.")
     if transform.is_identity:
         raise BadData(f"{href} is not georeferenced: it has no transform; write one with gdal_edit or rio.")
     if transform.b or transform.d or transform.a <= 0 or transform.e >= 0:
@@ -193,31 +201,39 @@ def _indexes(hrefs: tuple[str, ...], datasets: list[Any], names: tuple[str, ...]
     if len(datasets) > 1:
         for href, dataset in zip(hrefs, datasets, strict=True):
             if dataset.count != 1:
-                raise BadData(f"{href} has {dataset.count} bands; an asset that makes one band must have one.")
+                raise BadData(
+                    f"{public(href)} has {dataset.count} bands; an asset that makes one band must have one. Name "
+                    "another in params.scenes.assets, or none if one file has all bands."
+                )
         return [(1,)] * len(datasets)
     described = {d: i for i, d in enumerate(datasets[0].descriptions, 1) if d}
     if all(name in described for name in names):
         return [tuple(described[name] for name in names)]
     if datasets[0].count != len(names):
         raise BadData(
-            f"{hrefs[0]} has {datasets[0].count} bands named {list(described)}, but params.scenes.bands names "
+            f"{public(hrefs[0])} has {datasets[0].count} bands named {list(described)}, but params.scenes.bands names "
             f"{len(names)}: {list(names)}. Name the bands of the file, or correct params.scenes.bands."
         )
     return [tuple(range(1, len(names) + 1))]
 
 
 @contextmanager
-def _on_grid(href: str, dataset: Any, grid: Any, resampling: Resampling, nodata: float | None) -> Iterator[Any]:
+def _on_grid(
+    href: str, links: Links, dataset: Any, grid: Any, resampling: Resampling, nodata: float | None
+) -> Iterator[Any]:
     if dataset.crs != grid.crs:
-        raise BadData(f"{href} is in {dataset.crs}, other bands of the scene in {grid.crs}; warp them to one.")
+        raise BadData(f"{public(href)} is in {dataset.crs}, other bands of the scene in {grid.crs}; warp them to one.")
     if (dataset.transform, dataset.shape) == (grid.transform, grid.shape):
         yield dataset
         return
     slack = grid.transform.a / 2
     own, whole = dataset.bounds, grid.bounds
     if own[0] > whole[0] + slack or own[1] > whole[1] + slack or own[2] < whole[2] - slack or own[3] < whole[3] - slack:
-        raise BadData(f"{href} covers {tuple(own)}, less than the {tuple(whole)} of the scene's finest band.")
-    with explained(href):
+        raise BadData(
+            f"{public(href)} covers {tuple(own)}, less than the {tuple(whole)} of the scene's finest "
+            "band; warp it to that."
+        )
+    with explained(href, links):
         warped = WarpedVRT(
             dataset,
             crs=grid.crs,

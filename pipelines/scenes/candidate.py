@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from pipelines.errors import BadData
 
@@ -22,8 +22,8 @@ class Quantity(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    scale: float
-    offset: float
+    scale: FiniteFloat
+    offset: FiniteFloat
 
 
 class Candidate(BaseModel):
@@ -70,6 +70,11 @@ def baseline_in(name: str) -> str | None:
     return f"{found[1]}.{found[2]}" if found else None
 
 
+def legible(text: str) -> str:
+    """``text`` as it can be written anywhere, cut where it is longer than anybody reads."""
+    return text.encode("utf-8", "backslashreplace").decode()[:2000]
+
+
 def digest(value: Any) -> str:
     """SHA-256 of ``value`` as canonical JSON."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
@@ -77,7 +82,10 @@ def digest(value: Any) -> str:
 
 def public(href: str) -> str:
     """``href`` without user, password, query and fragment: signed addresses change with every search, and leak."""
-    parts = urlsplit(href)
+    try:
+        parts = urlsplit(href)
+    except ValueError:  # no address; who tries to read it says so
+        return href.partition("?")[0].rpartition("@")[2]
     if not parts.netloc:
         return href
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -16,6 +16,7 @@ from pipelines.scenes.area import Bounds, intersects
 from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
 from pipelines.scenes.dates import UNDATED, Dates, from_file
 from pipelines.scenes.footprint import footprint
+from pipelines.scenes.links import Links
 from pipelines.scenes.remote import gdal, opened
 
 _ENDINGS = (".tif", ".tiff")
@@ -28,19 +29,20 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
     A file that states no date anywhere is a candidate for any dates; it counts as taken on the first day of
     ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated.
     """
+    links = Links.of(scenes.source)
     with gdal():
         for href, content in _files(scenes.source, _ENDINGS + (_PICTURES if scenes.unplaced else ())):
-            yield from _candidate(href, content, scenes, area, dates)
+            yield from _candidate(href, content, scenes, area, dates, links)
 
 
 def _candidate(
-    href: str, content: list[Any], scenes: Scenes, area: Bounds | None, dates: Dates
+    href: str, content: list[Any], scenes: Scenes, area: Bounds | None, dates: Dates, links: Links
 ) -> Iterator[Candidate | Refused]:
     name, fingerprint = PurePosixPath(href).name, digest([href, content])
     try:
         if scenes.cloud_mask.asset and not scenes.cloud_mask.model:
             raise BadData("GeoTIFFs have no cloud mask asset; set params.scenes.cloud_mask.asset to null.")
-        footprint, tag = _header(href)
+        footprint, tag = _header(href, links)
     except BadData as error:
         yield Refused(id=PurePosixPath(href).stem, source=href, reason=str(error), fingerprint=fingerprint)
         return
@@ -59,8 +61,8 @@ def _candidate(
     )
 
 
-def _header(href: str) -> tuple[dict[str, Any] | None, str | None]:
-    with opened(href) as dataset:
+def _header(href: str, links: Links) -> tuple[dict[str, Any] | None, str | None]:
+    with opened(href, links) as dataset:
         tag = dataset.tags().get("TIFFTAG_DATETIME")
         if dataset.crs is None:
             return None, tag  # fetching refuses it, with the reason

@@ -36,14 +36,15 @@ def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Cand
             refused.append(entry)
             continue
         try:
-            if (former := taken.get(safe_id(entry.id))) is not None:
+            key = safe_id(entry.id).casefold()  # some file systems take a and A for one
+            if (former := taken.get(key)) is not None:
                 raise BadData(f"Its id {entry.id!r} is also that of {former.source}; give each scene its own.")
-            taken[entry.id] = entry
+            taken[key] = entry
         except BadData as error:
             name = f"{entry.id} at {entry.source}"  # apart from a good scene of the same id
             refused.append(Refused(id=name, source=entry.source, reason=str(error), fingerprint=entry.fingerprint))
     log.info("%s offers %d scenes; %d more are refused", scenes.source, len(taken), len(refused))
-    return [taken[id] for id in sorted(taken)], refused
+    return sorted(taken.values(), key=lambda one: one.id), refused
 
 
 def _offered(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:

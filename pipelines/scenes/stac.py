@@ -18,14 +18,29 @@ from urllib3 import Retry
 from pipelines.config.params import CloudMask, Scenes
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.area import Bounds, intersects
-from pipelines.scenes.candidate import Candidate, Quantity, Refused, baseline_in, digest, public
+from pipelines.scenes.candidate import Candidate, Quantity, Refused, baseline_in, digest, legible, public
 from pipelines.scenes.dates import Dates
-from pipelines.scenes.remote import is_remote
+from pipelines.scenes.egress import REFUSED
+from pipelines.scenes.links import Links, is_remote
 
 _RETRY = Retry(total=4, backoff_factor=1, status_forcelist=[429, 502, 503, 504], allowed_methods=None)
 _BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
 _FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+_DEPTH = 32  # catalogs within catalogs
 _RASTERS = ("image/tiff", "image/geotiff", "image/jp2")
+
+
+# What reading a document that is not what it should be raises, in the libraries and here.
+_BROKEN = (
+    pystac.STACError,
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
 
 
 def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:
@@ -33,23 +48,38 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
 
     Raises ``SwathError`` if the catalog does not answer, ``BadData`` if it is none.
     """
-    root = _opened(scenes.source)
+    links = Links.of(scenes.source)
+    root = _opened(scenes.source, links)
     if isinstance(root, Client) and root.conforms_to("ITEM_SEARCH"):
         found = _searched(root, scenes, area, dates)
     else:
-        found = _walked(root, set())
+        found = _walked(root, links)
     for entry in found:
-        if isinstance(entry, Refused):
-            yield entry
-        elif _wanted(entry, scenes, area, dates):
-            yield _candidate(entry, scenes)
+        taken = entry if isinstance(entry, Refused) else _taken(entry, scenes, area, dates, links)
+        if taken is not None:
+            yield taken
 
 
-def _opened(source: str) -> pystac.STACObject:
-    io = StacApiIO(timeout=(20, 120), max_retries=_RETRY)
+class _Documents(StacApiIO):
+    """Reads the documents of a catalog from where its links may lead."""
+
+    def __init__(self, links: Links) -> None:
+        super().__init__(timeout=(20, 120), max_retries=_RETRY)
+        self._links = links
+        if links.proxy:
+            self.session.proxies = {"http": links.proxy, "https": links.proxy}
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(source, pystac.Link) or is_remote(str(source)):
+            return super().read_text(source, *args, **kwargs)
+        return Path(self._links.checked(str(source))).read_text(encoding="utf-8")
+
+
+def _opened(source: str, links: Links) -> pystac.STACObject:
+    io = _Documents(links)
     try:
         if not is_remote(source):
-            return pystac.read_file(str(Path(source).resolve()))
+            return pystac.read_file(str(Path(source).resolve()), stac_io=io)
         root = pystac.read_file(source, stac_io=io)
         if isinstance(root, pystac.Catalog) and "conformsTo" in root.extra_fields:
             return Client.open(source, stac_io=io)
@@ -58,7 +88,7 @@ def _opened(source: str) -> pystac.STACObject:
         raise _no_answer(source, error) from error
     except OSError as error:
         raise BadData(f"{source} cannot be read ({error}); correct params.scenes.source.") from error
-    except (pystac.STACError, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         raise BadData(f"{public(source)} is no STAC catalog ({error}); correct params.scenes.source.") from error
 
 
@@ -76,38 +106,52 @@ def _searched(client: Client, scenes: Scenes, area: Bounds | None, dates: Dates)
 def _item(document: dict[str, Any], client: Client) -> pystac.Item | Refused:
     try:
         return pystac.Item.from_dict(document, root=client, preserve_dict=False)
-    except (pystac.STACError, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
         id, href = str(document.get("id")), f"{public(client.self_href)} item {document.get('id')}"
-        reason = f"The item is not valid STAC ({type(error).__name__}: {error}); correct it at the source."
-        return Refused(id=id, source=href, reason=reason, fingerprint=digest(document))
+        return _refused(id, href, _invalid("The item", error), document)
 
 
-def _walked(node: pystac.STACObject, seen: set[str]) -> Iterator[pystac.Item | Refused]:
-    """Items below ``node``; a link that cannot be followed is refused and the walk goes on."""
-    if isinstance(node, pystac.Item):
-        yield node
+def _walked(root: pystac.STACObject, links: Links) -> Iterator[pystac.Item | Refused]:
+    """Items below ``root``; a link that cannot be followed is refused and the walk goes on."""
+    if isinstance(root, pystac.Item):
+        yield root
         return
-    if (own := node.self_href) in seen:
-        return
-    seen.add(own)
+    seen, entered = {str(root.self_href)}, [_below(root, links)]
+    while entered:
+        found = next(entered[-1], None)
+        if found is None:
+            entered.pop()
+        elif isinstance(found, pystac.Item | Refused):
+            yield found
+        elif (own := str(found.self_href)) not in seen:
+            seen.add(own)
+            if len(entered) < _DEPTH:
+                entered.append(_below(found, links))
+            else:
+                reason = f"{public(own)} lies {_DEPTH} catalogs deep and is not entered; flatten the catalog."
+                yield _refused(public(own), public(own), reason, own)
+
+
+def _below(node: pystac.STACObject, links: Links) -> Iterator[pystac.STACObject | Refused]:
+    """What the links of a catalog lead to, one level down."""
     for link in node.get_links():
         if link.rel not in (pystac.RelType.ITEM, pystac.RelType.CHILD):
             continue
         href = str(link.absolute_href)
         try:
-            if is_remote(own) and not is_remote(href):
-                raise ValueError("a remote catalog may not point to a local file")
+            links.checked(href)
             target = link.resolve_stac_object(root=node.get_root()).target
-        except (APIError, requests.RequestException) as error:
-            raise _no_answer(href, error) from error
-        except (pystac.STACError, OSError, ValueError, KeyError, TypeError) as error:
-            reason = f"{public(href)} is not valid STAC ({type(error).__name__}: {error}); correct it at the source."
-            yield Refused(
-                id=public(href), source=public(href), reason=reason, fingerprint=digest(_content(href, str(error)))
-            )
+        except BadData as error:
+            reason = str(error)
+        except _BROKEN as error:
+            if _is_silent(error.__cause__) and urlsplit(href).netloc == urlsplit(str(node.self_href)).netloc:
+                raise _no_answer(href, error) from error
+            reason = _invalid(public(href), error)
+        else:
+            if isinstance(target, pystac.STACObject):
+                yield target
             continue
-        if isinstance(target, pystac.STACObject):
-            yield from _walked(target, seen)
+        yield _refused(public(href), public(href), reason, _content(href, reason))
 
 
 def _wanted(item: pystac.Item, scenes: Scenes, area: Bounds | None, dates: Dates) -> bool:
@@ -120,31 +164,41 @@ def _wanted(item: pystac.Item, scenes: Scenes, area: Bounds | None, dates: Dates
     return (when is None or dates.hold(when)) and intersects(area, item.geometry)
 
 
-def _candidate(item: pystac.Item, scenes: Scenes) -> Candidate | Refused:
-    source = public(item.self_href or scenes.source)
-    properties = item.properties
+def _taken(
+    item: pystac.Item, scenes: Scenes, area: Bounds | None, dates: Dates, links: Links
+) -> Candidate | Refused | None:
+    """None for an item that is not asked for."""
     try:
-        assets = [_asset(item, key) for key in scenes.assets] or [_only_raster(item)]
-        mask = _classes(item, scenes.cloud_mask)
-        when = _when(item)
-        if when is None:
-            raise BadData("The item has neither datetime nor start_datetime; state one at the source.")
-        files = [*assets, mask] if mask else assets
-        baseline = next((str(properties[k]) for k in _BASELINES if properties.get(k) is not None), None)
-        flag = next((properties[k] for k in _FLAGS if isinstance(properties.get(k), bool)), None)
-        return Candidate(
-            id=item.id,
-            datetime=when,
-            source=source,
-            hrefs=tuple(_href(asset, scenes.source) for asset in assets),
-            mask=_href(mask, scenes.source) if mask else None,
-            baseline=baseline or baseline_in(item.id),
-            offset_applied=flag,
-            quantities=tuple(_quantity(asset) for asset in assets),
-            fingerprint=digest([properties, [_content(_href(a, scenes.source), a.to_dict()) for a in files]]),
-        )
+        return _candidate(item, scenes, links) if _wanted(item, scenes, area, dates) else None
     except BadData as error:
-        return Refused(id=item.id, source=source, reason=str(error), fingerprint=digest(item.to_dict(False, False)))
+        reason = str(error)
+    except _BROKEN as error:
+        reason = _invalid("The item", error)
+    source = str(item.self_href or scenes.source)
+    return _refused(str(item.id), public(source), reason, [source, item.properties, reason])
+
+
+def _candidate(item: pystac.Item, scenes: Scenes, links: Links) -> Candidate:
+    properties = item.properties
+    assets = [_asset(item, key) for key in scenes.assets] or [_only_raster(item)]
+    mask = _classes(item, scenes.cloud_mask)
+    when = _when(item)
+    if when is None:
+        raise BadData("The item has neither datetime nor start_datetime; state one at the source.")
+    files = [*assets, mask] if mask else assets
+    baseline = next((str(properties[k]) for k in _BASELINES if properties.get(k) is not None), None)
+    flag = next((properties[k] for k in _FLAGS if isinstance(properties.get(k), bool)), None)
+    return Candidate(
+        id=item.id,
+        datetime=when,
+        source=public(item.self_href or scenes.source),
+        hrefs=tuple(_href(asset, links) for asset in assets),
+        mask=_href(mask, links) if mask else None,
+        baseline=baseline or baseline_in(item.id),
+        offset_applied=flag,
+        quantities=tuple(_quantity(asset) for asset in assets),
+        fingerprint=digest([properties, [_content(_href(a, links), a.to_dict()) for a in files]]),
+    )
 
 
 def _when(item: pystac.Item) -> datetime | None:
@@ -173,12 +227,11 @@ def _only_raster(item: pystac.Item) -> pystac.Asset:
     return next(iter(data.values()))
 
 
-def _href(asset: pystac.Asset, source: str) -> str:
+def _href(asset: pystac.Asset, links: Links) -> str:
     href = asset.get_absolute_href()
     if href is None:
         raise BadData(f"The asset href {asset.href!r} is relative, and its item says not to what; correct the item.")
-    if is_remote(source) and not is_remote(href):
-        raise BadData(f"The asset href {href!r} of a remote catalog is no http(s) or s3 address; correct the item.")
+    links.checked(href)
     return href
 
 
@@ -192,18 +245,43 @@ def _quantity(asset: pystac.Asset) -> Quantity | None:
                 try:
                     return Quantity(scale=float(holder.get(scale, 1)), offset=float(holder.get(offset, 0)))
                 except (TypeError, ValueError):
-                    raise BadData(f"An asset states scale {holder.get(scale)!r}; it must be a number.") from None
+                    raise BadData(
+                        f"An asset states scale {holder.get(scale)!r}; it must be a number; correct the item."
+                    ) from None
     return None
 
 
 def _content(href: str, described: Any) -> Any:
     """What tells that the bytes at ``href`` changed: size and time of a local file, else what the item says of it."""
-    if not is_remote(href) and (path := Path(href)).is_file():
-        status = path.stat()
+    try:
+        status = None if is_remote(href) else Path(href).stat()
+    except (OSError, ValueError):
+        status = None
+    if status is not None:
         return [status.st_size, status.st_mtime_ns]
     if isinstance(described, dict):
         return [public(href), {k: v for k, v in described.items() if k not in ("href", "alternate")}]
     return [public(href), described]
+
+
+def _is_silent(error: BaseException | None) -> bool:
+    """Whether a server did not answer, or may answer otherwise when it is asked again."""
+    return isinstance(error, APIError) and (error.status_code is None or error.status_code in (429, *range(500, 600)))
+
+
+def _refused(id: str, source: str, reason: str, described: Any) -> Refused:
+    return Refused(id=legible(id), source=legible(source), reason=legible(reason), fingerprint=digest(described))
+
+
+def _invalid(what: str, error: BaseException) -> str:
+    cause = error.__cause__ or error  # pystac says of what it meets on a link only that it met something
+    if isinstance(cause, APIError):
+        if cause.status_code == REFUSED:
+            return (
+                f"{what} leads to no public address; correct the link, or name its host in SWATH_LINKS if it is yours."
+            )
+        return f"{what} cannot be read (status {cause.status_code} {str(cause)[:200]}); correct the link at the source."
+    return f"{what} is not valid STAC ({type(cause).__name__}: {str(cause)[:200]}); correct it at the source."
 
 
 def _no_answer(source: str, error: Exception) -> SwathError:

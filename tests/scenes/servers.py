@@ -20,6 +20,16 @@ from RangeHTTPServer import RangeRequestHandler
 
 
 class _Counting(RangeRequestHandler):
+    """Files below a folder, and below ``/to?ADDRESS`` a redirection to an address."""
+
+    def send_head(self) -> Any:
+        if not self.path.startswith("/to?"):
+            return super().send_head()
+        self.send_response(302)
+        self.send_header("Location", self.path.removeprefix("/to?"))
+        self.end_headers()
+        return None
+
     def send_header(self, keyword: str, value: str) -> None:
         if keyword == "Content-Length" and self.command == "GET":
             self.server.sent += int(value)  # type: ignore[attr-defined]

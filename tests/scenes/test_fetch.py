@@ -190,6 +190,7 @@ def test_a_dead_server_is_worth_a_retry(tmp_path: Path, monkeypatch: pytest.Monk
     )
     scene, scenes = one_file(Path("x"))
     gone = scene.model_copy(update={"hrefs": ("http://127.0.0.1:9/a.tif",)})
+    scenes = scenes.model_copy(update={"source": "http://127.0.0.1:9/catalog.json"})
     with pytest.raises(SwathError) as caught:
         fetch(gone, scenes, None, tmp_path / "staging")
     assert not isinstance(caught.value, BadData)

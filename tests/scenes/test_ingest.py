@@ -35,6 +35,11 @@ class Project:
         values |= {"project": "test", "scenes": scenes}
         (folder / "params.yaml").write_text(yaml.safe_dump(values))
 
+    def source_is(self, source: str) -> None:
+        values = yaml.safe_load((self.folder / "params.yaml").read_text())
+        values["scenes"]["source"] = source
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
+
     def swath(self, *arguments: str) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
             patch.chdir(self.folder)

@@ -36,9 +36,10 @@ def items(base: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("kind", ["api", "static", "local"])
-def test_area_dates_and_cloud_narrow_the_search(tmp_path: Path, kind: str) -> None:
+def test_area_dates_and_cloud_narrow_the_search(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scene_files(tmp_path / "files", offset=-1000)
     with file_server(tmp_path) as (base, _):
+        monkeypatch.setenv("SWATH_LINKS", base.removeprefix("http://"))  # pixels lie elsewhere than the API
         catalog = write_catalog(tmp_path, items(str(tmp_path) if kind == "local" else base))
         collection = tmp_path / "items.json"
         collection.write_text(json.dumps({"type": "FeatureCollection", "features": items(base)}))

@@ -1,0 +1,75 @@
+"""Where a source's links may lead: what a catalog says is not what may be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+from pipelines.config.settings import settings
+from pipelines.errors import BadData
+from pipelines.scenes.egress import proxy
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Links:
+    """What may be read on behalf of one source. ``SWATH_LINKS`` adds hosts and folders."""
+
+    remote: bool  # whether the source is; then no link may lead to a file of this machine
+    hosts: tuple[str, ...]  # that may be on a private network: the source's own, and those of SWATH_LINKS
+    folders: tuple[Path, ...] | None  # that files must lie in; None for files that were found by listing a folder
+
+    @classmethod
+    def of(cls, source: str) -> Self:
+        """For ``params.scenes.source``."""
+        more = settings().links
+        hosts = tuple(one for one in more if not one.startswith("/"))
+        folders = tuple(Path(one).resolve() for one in more if one.startswith("/"))
+        if is_remote(source):
+            parts = urlsplit(source)
+            if parts.scheme in _PORTS:
+                hosts += (f"{parts.hostname}:{parts.port or _PORTS[parts.scheme]}",)
+            return cls(True, hosts, folders)
+        catalog = Path(source).is_file()
+        return cls(False, hosts, (Path(source).resolve().parent, *folders) if catalog else None)
+
+    @property
+    def proxy(self) -> str | None:
+        """What http(s) is read through, which refuses addresses that are not allowed; None: the environment's own."""
+        return proxy(self.hosts)
+
+    def checked(self, href: str) -> str:
+        """``href`` if it is an http(s) or s3 address, else the path of the local file that it names.
+
+        Raises ``BadData`` for anything else, among it GDAL's own virtual paths, which could reach other files, and for
+        files outside of the allowed folders.
+        """
+        if is_remote(href):
+            return href
+        name = unquote(href.removeprefix("file://")) if href.startswith("file://") else href
+        if self.remote:
+            raise BadData(f"{href[:200]!r} in a remote catalog is no http(s) or s3 address; correct the item.")
+        try:
+            path = Path(name).resolve()
+            found = not name.startswith("/vsi") and path.is_file()
+        except (OSError, ValueError):  # too long, or no name that a file could have
+            found = False
+        if not found:
+            raise BadData(f"{href[:200]!r} is not a file; correct the href at the source.")
+        if self.folders is not None and not any(path.is_relative_to(folder) for folder in self.folders):
+            raise BadData(
+                f"{href[:200]!r} lies outside of the catalog's own folder; move it there, or name its folder in "
+                "SWATH_LINKS."
+            )
+        return str(path)
+
+
+def is_remote(href: str) -> bool:
+    """Whether ``href`` has a scheme that leads off this machine and that can be read."""
+    try:
+        return urlsplit(href).scheme in ("http", "https", "s3")
+    except ValueError:  # such as an IPv6 address without its bracket
+        return False
