@@ -137,6 +137,9 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
         except SwathError as error:
             log.error("%s", error)
             unreachable.append(f"{candidate.id}: {error}")
+        except Exception as error:  # a fault of this code, which is to withhold no other scene
+            log.exception("%s could not be fetched", candidate.id)
+            unreachable.append(f"{candidate.id}: {type(error).__name__}: {error}")
     if unreachable:
         raise SwathError(f"{len(unreachable)} of {len(scenes)} scenes could not be fetched: {'; '.join(unreachable)}")
     report(len(scenes), len(scenes), "fetched")

@@ -7,13 +7,13 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 
 from pipelines.dataset.blocks import SPLITS
 from pipelines.dataset.regions import DEGREES
 from pipelines.errors import BadData
+from pipelines.labels.vector import read_shapes
 
 FIELD = "split"
 
@@ -34,12 +34,7 @@ def kept_splits(file: Path, ground: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _read(file: Path) -> gpd.GeoDataFrame:
-    try:
-        shapes = gpd.read_parquet(file) if file.suffix.lower() == ".parquet" else pyogrio.read_dataframe(file)
-    except Exception as error:  # pyogrio and pyarrow have no common base class below Exception
-        raise BadData(
-            f"split.keep {file} cannot be read as a vector file ({error}); correct it in params.yaml."
-        ) from error
+    shapes = read_shapes(file)
     if shapes.crs is None:
         raise BadData(f"split.keep {file} states no coordinate reference system; assign one.")
     said = set(shapes[FIELD]) if FIELD in shapes else {None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import math
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
+from pipelines.labels.table import read_table
 from pipelines.scenes.scene import Scene
 
 VOC = ".xml"
@@ -103,28 +104,39 @@ class BoxTable:
 
 def holds_boxes(file: Path) -> bool:
     """Whether a CSV has the columns of a table of boxes."""
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        return set(_CORNERS) <= set(next(csv.reader(stream), ()))
+    return set(_CORNERS) <= set(read_table(file)[0])
 
 
 def _rows(file: Path) -> list[tuple[str, list[float], str]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream)
-        columns = set(table.fieldnames or ())
-        scene = next((name for name in _SCENE if name in columns), None)
-        kind = next((name for name in _CLASS if name in columns), None)
-        if scene is None or kind is None:
-            raise BadData(
-                f"{file} has the columns {table.fieldnames}; a table of boxes has {_SCENE[0]}, {', '.join(_CORNERS)} "
-                f"and {_CLASS[0]}."
-            )
-        try:
-            return [
-                (Path(row[scene].strip()).stem, [float(row[corner]) for corner in _CORNERS], row[kind].strip())
-                for row in table
-            ]
-        except (AttributeError, TypeError, ValueError) as error:
-            raise BadData(f"{file} has a row that is no box ({error}); each needs four numbers and a class.") from error
+    columns, table = read_table(file)
+    scene = next((name for name in _SCENE if name in columns), None)
+    kind = next((name for name in _CLASS if name in columns), None)
+    if scene is None or kind is None:
+        raise BadData(
+            f"{file} has the columns {columns}; a table of boxes has {_SCENE[0]}, {', '.join(_CORNERS)} and "
+            f"{_CLASS[0]}. Rename them."
+        )
+    try:
+        return [
+            (Path(_text(row[scene])).stem, [_number(row[corner]) for corner in _CORNERS], _text(row[kind]))
+            for row in table
+        ]
+    except ValueError as error:
+        raise BadData(
+            f"{file} has a row that is no box ({error}); correct it: each needs four numbers and a class."
+        ) from error
+
+
+def _text(cell: str | None) -> str:
+    if cell is None:
+        raise ValueError("it is cut short")
+    return cell.strip()
+
+
+def _number(cell: str | None) -> float:
+    if not math.isfinite(number := float(_text(cell))):
+        raise ValueError(f"{cell} is no place")
+    return number
 
 
 def _annotated(file: Path) -> tuple[str, list[tuple[str, list[float], str]]]:
@@ -133,10 +145,10 @@ def _annotated(file: Path) -> tuple[str, list[tuple[str, list[float], str]]]:
         annotation = ElementTree.parse(file)
         scene = Path(annotation.findtext("filename") or file.name).stem
         return scene, [
-            (scene, [float(one.findtext(f"bndbox/{c}") or "") for c in _CORNERS], (one.findtext("name") or "").strip())
+            (scene, [_number(one.findtext(f"bndbox/{c}")) for c in _CORNERS], (one.findtext("name") or "").strip())
             for one in annotation.iterfind("object")
         ]
-    except (ElementTree.ParseError, ValueError) as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise BadData(f"{file} is no annotation of Pascal VOC ({error}); repair it or export it again.") from error
 
 

@@ -19,9 +19,10 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
+from pipelines.scenes.remote import driver_of
 from pipelines.scenes.scene import Scene
 
-RASTERS = (".tif", ".tiff", ".png", ".jp2", ".vrt", ".img")
+RASTERS = (".tif", ".tiff", ".png", ".jp2", ".img")  # none that can name other files, which no checksum would cover
 UNLABELLED = 255
 _EXACT = 0.01  # pixels that a corner may be off before it is worth telling
 
@@ -75,6 +76,10 @@ class RasterLabels:
 
     def _same_grid(self, raster: Any, scene: Scene) -> None:
         name = self._files[scene.id].name  # the sentence goes into the manifest, which holds no machine's paths
+        if raster.count != 1:
+            raise BadData(
+                f"Label raster {name} has {raster.count} bands, and classes are one; export it with one band."
+            )
         if (raster.height, raster.width) != (scene.height, scene.width):
             raise BadData(
                 f"Label raster {name} has {raster.width} x {raster.height} pixels and scene {scene.id} has "
@@ -113,7 +118,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)  # told as a finding
-            with rasterio.open(file) as raster:
+            with rasterio.open(file, driver=driver_of(file.name)) as raster:
                 yield raster
     except RasterioError as error:
         raise BadData(f"Label raster {file.name} cannot be read; repair it or export it again.") from error

@@ -64,12 +64,22 @@ def write_folder_classes(scenes: Iterable[Scene], labels: Labels, file: Path) ->
         table.writerows(row for row in found if row[1] in known and fnmatchcase(row[0], labels.match or "*"))
 
 
+def read_table(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
+    """The columns of a CSV, and its rows by column. Raises ``BadData`` where it is none."""
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            rows = list(table)
+            return list(table.fieldnames or ()), rows
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadData(f"{file} is no CSV in UTF-8 ({error}); export it again.") from error
+
+
 def _rows(file: Path) -> list[tuple[str, str]]:
-    with file.open(encoding="utf-8-sig", newline="") as stream:
-        table = csv.DictReader(stream)
-        if not set(_COLUMNS) <= set(table.fieldnames or ()):
-            raise BadData(f"{file} has the columns {table.fieldnames}; a table of labels has {', '.join(_COLUMNS)}.")
-        rows = [(row["scene"], row["class"]) for row in table]
+    columns, table = read_table(file)
+    if not set(_COLUMNS) <= set(columns):
+        raise BadData(f"{file} has the columns {columns}; a table of labels has {', '.join(_COLUMNS)}. Rename them.")
+    rows = [(row["scene"], row["class"]) for row in table]
     if None in {value for row in rows for value in row}:
         raise BadData(f"{file} has a row that is cut short; each needs a scene and a class.")
-    return [(scene.strip(), name.strip()) for scene, name in rows]
+    return [(str(scene).strip(), str(name).strip()) for scene, name in rows]

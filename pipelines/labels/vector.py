@@ -22,7 +22,15 @@ from pipelines.errors import BadData
 from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.scenes.scene import Scene
 
-VECTORS = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".parquet")
+_STARTS = {  # what the files of each ending begin with
+    ".gpkg": b"SQLite format 3\0",
+    ".geojson": b"{",
+    ".json": b"{",
+    ".shp": b"\0\0\x27\x0a",
+    ".fgb": b"fgb",
+    ".parquet": b"PAR1",
+}
+VECTORS = tuple(_STARTS)
 UNLABELLED = 255
 _SIDECARS = (".shx", ".dbf", ".prj", ".cpg")
 
@@ -95,9 +103,14 @@ class VectorLabels:
 
     def _prepare(self, file: Path) -> gpd.GeoDataFrame:
         """Columns geometry and ``class`` (index); broken geometries repaired, empty and unknown ones dropped."""
-        frame = _read(file)
+        frame = read_shapes(file)
         if frame.crs is None:
             raise BadData(f"{file} states no coordinate reference system; assign one (for a shapefile, add its .prj).")
+        places, owners = shapely.get_coordinates(frame.geometry.to_numpy(), return_index=True)
+        nowhere = np.unique(owners[~np.isfinite(places).all(axis=1)])
+        if len(nowhere):
+            self._find(f"{file.name}: {len(nowhere)} shape(s) at coordinates that are no numbers were left out.")
+            frame = frame.drop(frame.index[nowhere])
         empty = (frame.geometry.isna() | frame.geometry.is_empty).to_numpy()
         if empty.any():
             self._find(f"{file.name}: {empty.sum()} shape(s) without geometry were left out.")
@@ -128,7 +141,8 @@ class VectorLabels:
         found = keys.map(index)
         if found.isna().all() and len(frame):
             raise BadData(
-                f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}."
+                f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}. "
+                "Correct labels.classes or labels.field."
             )
         if unknown := sorted(set(keys[found.isna()])):
             self._find(
@@ -151,16 +165,24 @@ class VectorLabels:
         self.findings.append(sentence)
 
 
-def _read(file: Path) -> gpd.GeoDataFrame:
-    if file.suffix.lower() == ".parquet":
-        return gpd.read_parquet(file)
+def read_shapes(file: Path) -> gpd.GeoDataFrame:
+    """The shapes of a file and their attributes. Raises ``BadData`` where it is not what its ending says.
+
+    Left to guess by content, GDAL would also open a VRT, which can name any other file or address as its source.
+    """
     try:
+        with file.open("rb") as stream:
+            start = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+        if not start.startswith(_STARTS[file.suffix.lower()]):
+            raise ValueError(f"it begins with {start[:16]!r}")
+        if file.suffix.lower() == ".parquet":
+            return gpd.read_parquet(file)
         try:
             return pyogrio.read_dataframe(file)
         except (LookupError, UnicodeDecodeError):  # a .cpg with a name that Python does not know, or with the wrong one
             return pyogrio.read_dataframe(file, encoding="ISO-8859-1")
-    except Exception as error:  # pyogrio has no common base class below Exception
-        raise BadData(f"{file} cannot be read as vector labels ({error}); repair it or export it again.") from error
+    except Exception as error:  # pyogrio and pyarrow have no common base class below Exception
+        raise BadData(f"{file} cannot be read as {file.suffix} ({error}); repair it or export it again.") from error
 
 
 def _key(value: Any) -> str:

@@ -179,8 +179,9 @@ def test_killed_at_any_moment_and_retried_gives_the_same(
     assert [path.name for path in (project.catalog / "staging" / "r1").iterdir()] == ["result.json"]
 
 
+@pytest.mark.parametrize("fault", [SwathError("the network is down; try again."), ZeroDivisionError("a bug")], ids=type)
 def test_network_trouble_fails_the_shard_after_the_others_are_fetched(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     project = Project(tmp_path / "project", source)
     project.swath("search", "--run", "r1")
@@ -190,7 +191,7 @@ def test_network_trouble_fails_the_shard_after_the_others_are_fetched(
 
     def flaky(candidate: Any, *arguments: Any) -> Any:
         if candidate.id == "a":
-            raise SwathError("the network is down; try again.")
+            raise fault
         return original(candidate, *arguments)
 
     with monkeypatch.context() as patch:
