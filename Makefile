@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
-.PHONY: run drift-demo up down test lint bench pictures lock
+.PHONY: run drift-demo up down test cluster-test lint bench pictures lock secrets
 
 run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
 	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
@@ -34,6 +34,9 @@ else
 	$(PYTEST) -m e2e --durations 10
 endif
 
+cluster-test: $(VENV)/.ready  ## docker-compose.yml without Docker: the whole chain on its services; Linux, as root
+	tests/cluster/run $(VENV)/bin/python -o cache_dir=$(VAR)/cache/pytest -s
+
 lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/ruff check --cache-dir $(VAR)/cache/ruff .
 	$(VENV)/bin/ruff format --check --cache-dir $(VAR)/cache/ruff .
@@ -46,6 +49,12 @@ bench: $(VENV)/.ready  ## every figure of speed; peers run where `python -m benc
 
 pictures: $(VENV)/.ready  ## of the README, from the newest run; with CONFIG those of an example
 	@PYTHONPATH=. $(VENV)/bin/python docs/$(if $(CONFIG),places.py $(CONFIG),pictures.py)
+
+secrets: .env  ## random secrets for docker-compose.yml in .env, which is left alone if it is there
+
+.env:
+	@umask 077; sh docker/secrets > $@ || { rm $@; exit 1; }
+	@echo "Secrets are made in .env; set SWATH_GIT_REMOTE there."
 
 lock: $(VENV)/.ready  ## pin anew what pyproject.toml asks for
 	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-header \

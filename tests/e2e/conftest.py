@@ -15,6 +15,7 @@ import yaml
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import CHAIN
 from pipelines.local.services import Services, environment, start, stop
+from tests.checkout import make_repository
 
 ROOT = Path(__file__).parents[2]
 
@@ -86,7 +87,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """The embedded system on a clone of this checkout and a small sample region, for this folder's tests alone."""
     folder = tmp_path_factory.mktemp("e2e")
     checkout, home = folder / "checkout", folder / "home"
-    _copy(checkout)
+    make_repository(checkout)
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("SWATH_", "MLFLOW_", "AIRFLOW"))]:
             if name != "SWATH_DATA":
@@ -144,25 +145,3 @@ def _session(process: psutil.Process) -> int | None:
         return os.getsid(process.pid)
     except OSError:  # it has ended meanwhile
         return None
-
-
-def _copy(checkout: Path) -> None:
-    """The tracked and new files of this checkout as a repository of their own."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, checkout / name)
-    for command in (
-        ["init", "--quiet", "--initial-branch=main"],
-        ["config", "user.name", "Ada"],
-        ["config", "user.email", "ada@example.org"],
-        ["add", "--all"],
-        ["commit", "--quiet", "--message", "Begin"],
-    ):
-        subprocess.run(["git", *command], cwd=checkout, check=True)
