@@ -7,6 +7,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+from mlflow.db import upgrade
 
 from pipelines.config import settings
 from pipelines.files import write_json
@@ -15,15 +16,19 @@ POOLS = (("gpu", "1", "Training and mapping"), ("io", "4", "Fetching"))
 
 
 def main() -> None:
-    """Airflow's database, the one login, the pools, and a bucket each for DVC and MLflow."""
+    """The databases of Airflow and MLflow, brought to their versions; the one login, where its password is given;
+    the pools; a bucket each for DVC, MLflow and the logs of tasks."""
     os.umask(0o077)
-    passwords = Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
-    write_json(passwords, {"admin": os.environ["SWATH_ADMIN_PASSWORD"]})
+    if password := os.environ.get("SWATH_ADMIN_PASSWORD"):
+        write_json(Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), {"admin": password})
     subprocess.run(["airflow", "db", "migrate"], check=True)
+    # not by its command line, where everyone could read the password in the address
+    upgrade.main([os.environ["MLFLOW_BACKEND_STORE_URI"]], standalone_mode=False)
     for name, slots, meaning in POOLS:
-        subprocess.run(["airflow", "pools", "set", name, slots, meaning], check=True)
+        if subprocess.run(["airflow", "pools", "get", name], stdout=subprocess.DEVNULL).returncode != 0:
+            subprocess.run(["airflow", "pools", "set", name, slots, meaning], check=True)
     store = boto3.client("s3")
-    for bucket in (settings().dvc_remote.removeprefix("s3://").split("/")[0], "mlflow"):
+    for bucket in (settings().dvc_remote.removeprefix("s3://").split("/")[0], "mlflow", "logs"):
         make_bucket(store, bucket)
 
 
