@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
-.PHONY: run drift-demo up down test cluster-test lint bench pictures lock secrets
+.PHONY: run drift-demo up down doctor test cluster-test lint bench pictures lock secrets
 
 run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
 	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
@@ -21,6 +21,9 @@ up: $(VENV)/.ready  ## Airflow and MLflow stay up
 
 down: $(VENV)/.ready  ## stop them
 	@$(SWATH) down
+
+doctor: $(VENV)/.ready  ## is this installation fit to run, and what to do if not
+	@$(SWATH) doctor
 
 PYTEST := AIRFLOW_HOME=$(VAR)/cache/airflow $(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest
 

@@ -105,6 +105,13 @@ def write_json(target: Path, value: Any) -> None:
     write_text(target, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_secret(target: Path, value: Any) -> None:
+    """The same for a file that is its owner's alone from the start."""
+    with replacing(target) as draft:
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
 def read_json(source: Path) -> Any:
     return json.loads(Path(source).read_text(encoding="utf-8"))
 

@@ -39,13 +39,22 @@ class Airflow:
             known = {dag["dag_id"] for dag in self._call("GET", "/api/v2/dags?limit=100")["dags"]}
             if known >= set(dags):
                 return
-            if errors := self._call("GET", "/api/v2/importErrors")["import_errors"]:
-                raise SwathError(f"{errors[0]['filename']} cannot be imported: {errors[0]['stack_trace'][-800:]}")
+            for file, trace in self.import_errors().items():
+                raise SwathError(f"{file} cannot be imported: {trace[-800:]}")
             if time.monotonic() > deadline:
                 raise SwathError(
                     f"Airflow does not know {sorted(set(dags) - known)} yet; read var/logs/dag-processor.log."
                 )
             time.sleep(0.5)
+
+    def import_errors(self) -> dict[str, str]:
+        """Files of DAGs that cannot be imported, with the stack trace of each."""
+        found = self._call("GET", "/api/v2/importErrors?limit=100")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in found}
+
+    def pools(self) -> dict[str, int]:
+        """The slots of each pool."""
+        return {pool["name"]: pool["slots"] for pool in self._call("GET", "/api/v2/pools?limit=100")["pools"]}
 
     def unpause(self, dag: str) -> None:
         self._call("PATCH", f"/api/v2/dags/{dag}", json={"is_paused": False})

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
-from pipelines.files import alone, read_json, write_json
+from pipelines.files import alone, read_json, write_json, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -172,8 +172,7 @@ def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Cal
 def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
     tell("Airflow's database is made ready")
     (home / "airflow").mkdir(parents=True, exist_ok=True)
-    write_json(home / "airflow" / "passwords.json", {services.user: services.password})
-    (home / "airflow" / "passwords.json").chmod(0o600)
+    write_secret(home / "airflow" / "passwords.json", {services.user: services.password})
     _finish("airflow-migrate", ["db", "migrate"], env)
     tell("Airflow starts")
     started = {}
@@ -191,7 +190,7 @@ def _remember(services: Services, process: subprocess.Popen[bytes]) -> Services:
 
 
 def _record_of(services: Services) -> Services:
-    write_json(_record(), services.model_dump())
+    write_secret(_record(), services.model_dump())
     return services
 
 
