@@ -1,4 +1,4 @@
-"""Disk and metadata kept bounded: old workspaces, cache, staging, notices and Airflow's own history."""
+"""Disk and metadata kept bounded: old workspaces, caches, staging, reports, logs, maps and Airflow's own history."""
 
 from __future__ import annotations
 
@@ -18,11 +18,21 @@ with DAG(
     params={
         "revision": revision_param(),
         "days": Param(30, type="integer", minimum=1, maximum=3650, title="Days", description="Age of what may go."),
+        "versions": Param(
+            3,
+            type="integer",
+            minimum=0,
+            maximum=1000,
+            title="Versions",
+            description="So many former champions keep their maps; those of others can be made again.",
+        ),
     },
     doc_md=__doc__,
     **DAG_ARGS,
 ) as dag:
-    orphans = SwathOperator(task_id="orphans", command=["maintain", "--days={{ params.days }}"])
+    orphans = SwathOperator(
+        task_id="orphans", command=["maintain", "--days={{ params.days }}", "--versions={{ params.versions }}"]
+    )
     # Airflow hides its database from tasks; where the installation names it for this purpose, history is pruned.
     metadata = BashOperator(
         task_id="metadata",

@@ -24,6 +24,7 @@ _NOUNS = (
     "audit",
     "monitoring",
     "versions",
+    "upkeep",
     "doctor",
 )
 

@@ -20,7 +20,6 @@ from pipelines.workspace.forecast import forecast
 from pipelines.workspace.release import release, released_lock, released_revision
 from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import LOCK, add_lock, bring, reproduce
-from pipelines.workspace.upkeep import remove_stale
 from pipelines.workspace.workspace import close_workspace, environment, open_workspace
 
 app = typer.Typer()
@@ -105,12 +104,6 @@ def release_command(run: Run, lock: LockEntries = "{}", revision: AtRevision = N
     os.environ.update(environment(commit))
     made = release(workspace, run, _project(workspace), commit, json.loads(lock))
     emit(made.model_dump() | {"project": _project(workspace)})
-
-
-@app.command("maintain")
-def maintain_command(days: Annotated[int, typer.Option(help="Age of what may go.")] = 30) -> None:
-    """Remove workspaces, staging folders, notices and cached bundles that nothing has touched for a while."""
-    emit({"removed": remove_stale(days)})
 
 
 @app.command("close")

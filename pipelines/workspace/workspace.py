@@ -34,7 +34,7 @@ def open_workspace(run: str, commit: str) -> Path:
         with replacing(folder) as draft:
             git("clone", "--quiet", "--shared", "--no-checkout", str(mirror()), str(draft), at=settings().home)
             git("checkout", "--quiet", "--detach", commit, at=draft)
-            (draft / ".dvc" / "config.local").write_text(_dvc_config(), encoding="utf-8")
+            (draft / ".dvc" / "config.local").write_text(_dvc_config(folder), encoding="utf-8")
     return folder
 
 
@@ -72,9 +72,11 @@ def _folder(run: str) -> Path:
     return settings().home / "workspaces" / run
 
 
-def _dvc_config() -> str:
+def _dvc_config(folder: Path) -> str:
     here = settings()
     return (
+        # beside the workspace DVC would keep an index of it below /var/tmp, which nobody ever removes
+        f"[core]\n    site_cache_dir = {folder / '.dvc' / 'tmp' / 'site'}\n"
         f"[cache]\n    dir = {here.dvc_cache}\n    type = reflink,hardlink,symlink,copy\n"
         f"['remote \"swath\"']\n    url = {here.dvc_remote}\n    verify = true\n"
     )
