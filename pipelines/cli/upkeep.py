@@ -1,8 +1,9 @@
-"""The state of an installation: what may go."""
+"""The state of an installation: what may go, copies of it, and their return."""
 
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,3 +36,30 @@ def maintain_command(
     except SwathError as error:  # what needs no MLflow is done
         log.warning("%s", error)
     emit({"removed": removed, "maps": maps})
+
+
+@app.command("backup")
+def backup_command(
+    folder: Annotated[Path, typer.Argument(help="Where copies go; the same one each time, best on another disk.")],
+    keep: Annotated[int, typer.Option(min=1, help="Newest copies that stay.")] = 7,
+) -> None:
+    """Copy the whole state of the embedded system, running or not; only what a former copy lacks is written."""
+    from pipelines.upkeep.backup import backup, read_manifest
+
+    made = backup(folder, keep)
+    manifest = read_manifest(made)
+    files = [entry for entry in manifest.entries if entry.sha256]
+    for sentence in manifest.left_out:
+        log.warning("%s is not in the copy; docs/operations.md says how to copy it.", sentence)
+    emit({"copy": str(made), "files": len(files), "bytes": sum(entry.size for entry in files)})
+
+
+@app.command("restore")
+def restore_command(
+    copy: Annotated[Path, typer.Argument(help="Folder of copies, for its newest, or a manifest in it.")],
+) -> None:
+    """Bring a copy back to an empty SWATH_HOME; checked to the byte, and nothing is written over."""
+    from pipelines.upkeep.restore import restore
+
+    manifest = restore(copy)
+    emit({"made": manifest.made, "version": manifest.version, "files": sum(1 for e in manifest.entries if e.sha256)})

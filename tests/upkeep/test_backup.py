@@ -1,0 +1,188 @@
+"""Copies of the state: whole or refused, small where little changed, and never restored over something."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import BadData, SwathError
+from pipelines.files import replacing, write_secret
+from pipelines.upkeep.backup import backup, copies, place_of, read_manifest
+from pipelines.upkeep.restore import restore
+from pipelines.workspace.git import git
+from pipelines.workspace.ledger import append, read
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small state, with a file of each kind."""
+    for name in ("CATALOG", "PREDICTIONS", "REPORTS", "DVC_REMOTE", "DVC_CACHE"):
+        monkeypatch.delenv(f"SWATH_{name}", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    made = tmp_path / "home"
+    monkeypatch.setenv("SWATH_HOME", str(made))
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(tmp_path / "watched"))
+    (tmp_path / "watched").mkdir()
+    git("init", "--quiet", "--bare", ".", at=tmp_path / "watched")
+    for name in ("catalog/p/scenes/a/image.tif", "predictions/p/v1/a/classes.tif", "dvc/remote/files/md5/ab/cd"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_bytes(name.encode() * 1000)
+    for name in ("workspaces/run/f", "dvc/cache/f", "catalog/p/staging/run/plan.json", "logs/scheduler.log"):
+        (made / name).parent.mkdir(parents=True, exist_ok=True)
+        (made / name).write_text("can be had again")
+    write_secret(made / "airflow" / "passwords.json", {"admin": "x"})
+    (made / "reports" / "p").mkdir(parents=True)
+    append("swath-decisions/p", lambda entries: {"verdict": "promote"})
+    with closing(sqlite3.connect(made / "airflow" / "airflow.db")) as connection, connection:
+        connection.execute("CREATE TABLE run (id)")
+        connection.execute("INSERT INTO run VALUES ('first')")
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "copies"
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes | None, int, int]]:
+    """Bytes, mode and time of everything that is copied."""
+    skipped = ("workspaces", "cache", "staging", "logs")
+    return {
+        str(path.relative_to(folder)): (
+            path.read_bytes() if path.is_file() else None,
+            path.stat().st_mode,
+            path.stat().st_mtime_ns if path.is_file() else 0,
+        )
+        for path in sorted(folder.rglob("*"))
+        if not set(path.relative_to(folder).parts) & set(skipped) and path.suffix != ".lock"
+    }
+
+
+def objects(store: Path) -> set[Path]:
+    return {path for path in (store / "objects").rglob("*") if path.is_file()}
+
+
+def test_what_was_made_comes_back_to_the_byte_and_what_can_be_had_again_does_not(home: Path, store: Path) -> None:
+    decided = read("swath-decisions/p")
+    before = contents(home)
+    backup(store, 7)
+    home.rename(home.with_name("lost"))
+    restore(store)
+    after = contents(home)
+    for name in before.keys() | after.keys():
+        if not name.endswith(".db"):  # whose pages SQLite lays out itself
+            assert before.get(name) == after.get(name), name
+    assert not (home / "workspaces").exists() and not (home / "catalog" / "p" / "staging").exists()
+    assert read("swath-decisions/p") == decided and not decided.faults
+    assert not (store.stat().st_mode & 0o077), "the copy holds the secrets too"
+
+
+def test_a_second_copy_writes_only_what_changed_and_an_old_one_takes_its_own_with_it(home: Path, store: Path) -> None:
+    first = backup(store, 2)
+    had = objects(store)
+    assert objects(store) == had == objects(store)
+    backup(store, 2)
+    assert objects(store) == had
+    (home / "predictions" / "p" / "v1" / "a" / "classes.tif").write_bytes(b"another")
+    backup(store, 2)
+    assert len(objects(store) - had) == 1 and not first.exists()
+    backup(store, 1)
+    assert len(copies(store)) == 1 and len(had - objects(store)) == 1
+
+
+def test_a_database_is_copied_as_of_one_moment_while_another_process_writes(home: Path, store: Path) -> None:
+    writer = sqlite3.connect(home / "airflow" / "airflow.db", isolation_level=None)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("INSERT INTO run VALUES ('second')")  # which lies in the log beside the database alone
+    writer.execute("BEGIN IMMEDIATE")
+    writer.execute("INSERT INTO run VALUES ('never committed')")
+    backup(store, 7)
+    writer.close()
+    home.rename(home.with_name("lost"))
+    restore(store)
+    with closing(sqlite3.connect(home / "airflow" / "airflow.db")) as connection:
+        assert connection.execute("SELECT id FROM run").fetchall() == [("first",), ("second",)]
+
+
+def test_nothing_is_restored_over_something(home: Path, store: Path) -> None:
+    backup(store, 7)
+    before = contents(home)
+    with pytest.raises(BadData, match="holds something already"):
+        restore(store)
+    assert contents(home) == before
+
+
+def test_a_copy_that_is_not_whole_is_refused_before_anything_is_written(home: Path, store: Path) -> None:
+    manifest = backup(store, 7)
+    home.rename(home.with_name("lost"))
+    entry = next(e for e in read_manifest(manifest).entries if e.path.endswith("classes.tif"))
+    content = place_of(store, str(entry.sha256))
+    whole = content.read_bytes()
+    for broken in (whole[:-1], None):
+        content.unlink()
+        if broken is not None:
+            content.write_bytes(broken)
+        with pytest.raises(BadData, match=r"not whole: .*classes\.tif"):
+            restore(store)
+    assert not home.exists()
+    content.write_bytes(b"y" + whole[1:])
+    with pytest.raises(SwathError, match="sha256 differs"):
+        restore(store)
+    assert not (home / "predictions").exists(), "no tree appears with a wrong file in it"
+    content.write_bytes(whole)
+    restore(store)
+    assert (home / "predictions" / "p" / "v1" / "a" / "classes.tif").read_bytes() == whole
+
+
+def test_a_copy_that_was_cut_off_is_none_and_the_next_goes_on(home: Path, store: Path) -> None:
+    script = (
+        "import os, signal\nfrom pathlib import Path\nfrom pipelines.upkeep import backup\n"
+        "backup.write_text = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"  # the moment before it is whole
+        f"backup.backup(Path({str(store)!r}), 7)"
+    )
+    subprocess.run([sys.executable, "-c", script])
+    assert objects(store)
+    with pytest.raises(BadData, match="holds no copy that was finished"):
+        restore(store)
+    had = {path: path.stat().st_ino for path in objects(store)}
+    backup(store, 7)
+    assert had.items() <= {path: path.stat().st_ino for path in objects(store)}.items()
+
+
+def test_a_restore_that_was_cut_off_goes_on_when_it_is_asked_again(home: Path, store: Path) -> None:
+    backup(store, 7)
+    shutil.rmtree(home)
+    script = (
+        "import os, signal\nfrom pathlib import Path\nfrom pipelines.upkeep import restore\n"
+        "write = restore._write\n"
+        "def stop(store, entries, name, draft):\n"
+        "    write(store, entries, name, draft)\n"
+        "    if name == 'predictions': os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"restore._write = stop\nrestore.restore(Path({str(store)!r}))"
+    )
+    subprocess.run([sys.executable, "-c", script])
+    assert (home / "catalog").exists() and not (home / "predictions").exists()
+    restore(store)
+    assert (home / "predictions" / "p" / "v1" / "a" / "classes.tif").exists() and not (home / "restore.json").exists()
+
+
+def test_drafts_of_others_and_a_store_inside_of_the_state(home: Path, store: Path) -> None:
+    with replacing(home / "predictions" / "p" / "v1" / "b") as draft:
+        draft.mkdir()
+        maps = [entry.path for entry in read_manifest(backup(store, 7)).entries if "/v1/" in entry.path]
+        assert maps == ["predictions/p/v1/a", "predictions/p/v1/a/classes.tif"]
+    with pytest.raises(BadData, match="lies in what is to be copied"):
+        backup(home / "reports" / "copies", 7)
+
+
+def test_state_in_services_of_their_own_is_named(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWATH_DVC_REMOTE", "s3://dvc")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
+    said = read_manifest(backup(store, 7)).left_out
+    assert said == ("The DVC remote s3://dvc", "MLflow at http://mlflow:5000")
