@@ -28,6 +28,7 @@ from pipelines.lineage.run import RUN
 from pipelines.progress import PROGRESS_FILE
 from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
+from plugins.metrics import send
 from plugins.revision import asked_in_form, asked_revision
 
 PLAN = "plan"  # XCom key of a plan's whole result
@@ -84,6 +85,7 @@ class SwathOperator(BaseOperator):
         started = monotonic()
         result = self._start(self.arguments(context), context)
         result["command_seconds"] = round(monotonic() - started, 2)
+        send(self.command, result)
         if self.emits is not None:
             if not result.get("changed"):
                 context["ti"].xcom_push(key="return_value", value=result)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import Params, load_params, settings
 from pipelines.errors import BadData
+
+if TYPE_CHECKING:
+    from pipelines.monitoring.drift import Comparison
 
 app = typer.Typer()
 drift = typer.Typer(no_args_is_help=True, help="Watch whether scenes still look like those the champion learned from.")
@@ -61,7 +64,15 @@ def compare_profiles(run: Run) -> None:
     reference = open_bundle(f"models:/{params.project}/{version}").folder / REFERENCE if version else None
     comparison = compare_run(_maps(params, version), reference, folder, params.drift)
     odd = [scene.name for scene in comparison.scenes if scene.odd]
-    emit({"version": version, "scenes": len(comparison.scenes), "odd": len(odd), "reference": comparison.has_reference})
+    emit(
+        {
+            "version": version,
+            "scenes": len(comparison.scenes),
+            "odd": len(odd),
+            "reference": comparison.has_reference,
+            "distances": _largest(comparison),
+        }
+    )
 
 
 @drift.command("report")
@@ -99,6 +110,16 @@ def decide(run: Run) -> None:
     said = decide_run(folder, folder.parent / "retrain.json", params.drift, datetime.now(UTC))
     small = {name: said[name] for name in ("verdict", "sentence", "retrain", "features", "report", "version")}
     emit(small | {"project": params.project, "changed": said["retrain"], "reason": said["sentence"]})
+
+
+def _largest(comparison: Comparison) -> dict[str, float]:
+    """Of each feature the largest distance among the groups' latest scenes, in times of its limit."""
+    found: dict[str, float] = {}
+    for group in comparison.groups:
+        for feature, distance in group.distances.items():
+            times = round(distance / group.limits[feature], 4)
+            found[feature] = max(times, found.get(feature, 0.0))
+    return found
 
 
 def _folder(params: Params, run: str) -> Path:
