@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from RangeHTTPServer import RangeRequestHandler
 
 from pipelines.local import services as embedded
 from pipelines.local.airflow_api import Airflow
@@ -27,8 +23,9 @@ from tests.checkout import ROOT, make_repository
 from tests.cluster.cluster import GATEWAY, Cluster
 from tests.cluster.compose import TOOL
 from tests.e2e.conftest import SMALL
+from tests.scenes.servers import file_server
 
-PROVIDER, GIT = "provider.test", "git.test"  # hosts outside the cluster
+GIT = "git.test"  # a host outside the cluster, as is the provider of the scenes
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,6 @@ class Region:
     """Who is outside either system: the provider of the scenes, and the team's git server with one commit."""
 
     checkout: Path
-    bare: Path
     commit: str
 
 
@@ -108,12 +104,10 @@ def region(folder: Path, cluster: Cluster) -> Iterator[Region]:
         subprocess.run(["git", *words], cwd=checkout, check=True)
     subprocess.run(["git", "clone", "--quiet", "--bare", checkout, bare], check=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=checkout, capture_output=True, text=True, check=True)
-    server = ThreadingHTTPServer((GATEWAY, 8000), partial(RangeRequestHandler, directory=str(sample)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     daemon = ["git", "daemon", f"--base-path={bare.parent}", "--export-all", "--enable=receive-pack"]
-    subprocess.Popen([*daemon, f"--listen={GATEWAY}"])
-    yield Region(checkout, bare, commit.stdout.strip())
-    server.shutdown()
+    with file_server(sample, GATEWAY, 8000), subprocess.Popen([*daemon, f"--listen={GATEWAY}"]) as served:
+        yield Region(checkout, commit.stdout.strip())
+        served.terminate()
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +130,7 @@ def embedded_run(folder: Path, region: Region) -> Finished:
 
 @pytest.fixture(scope="session")
 def cluster(folder: Path, env_file: Path) -> Cluster:
-    return Cluster(folder / "compose", env_file, outside=(PROVIDER, GIT))
+    return Cluster(folder / "compose", env_file, outside=(GIT,))
 
 
 @pytest.fixture(scope="session")

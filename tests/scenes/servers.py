@@ -40,14 +40,14 @@ class _Counting(RangeRequestHandler):
 
 
 @contextmanager
-def file_server(folder: Path) -> Iterator[tuple[str, ThreadingHTTPServer]]:
+def file_server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Iterator[tuple[str, ThreadingHTTPServer]]:
     """Serve ``folder``; the server's ``sent`` counts the bytes of the bodies it announced."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Counting, directory=str(folder)))
+    server = ThreadingHTTPServer((host, port), partial(_Counting, directory=str(folder)))
     server.sent = 0  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", server
+        yield f"http://{host}:{server.server_port}", server
     finally:
         server.shutdown()
         server.server_close()
