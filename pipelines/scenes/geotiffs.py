@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
-
-import fsspec  # type: ignore[import-untyped]
 
 from pipelines.config.params import Scenes
 from pipelines.errors import BadData, SwathError
@@ -17,7 +14,7 @@ from pipelines.scenes.candidate import Candidate, Refused, baseline_in, digest
 from pipelines.scenes.dates import UNDATED, Dates, from_file
 from pipelines.scenes.footprint import footprint
 from pipelines.scenes.links import Links
-from pipelines.scenes.remote import gdal, opened
+from pipelines.scenes.remote import gdal, opened, s3_store
 
 _ENDINGS = (".tif", ".tiff")
 _PICTURES = (".jpg", ".jpeg", ".png")  # beside GeoTIFFs these are previews
@@ -84,13 +81,8 @@ def _files(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[An
 
 
 def _objects(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
     try:
-        # no listing and no credentials of an earlier call
-        fresh = {"use_listings_cache": False, "skip_instance_cache": True}
-        store = fsspec.filesystem("s3", anon=anonymous, endpoint_url=endpoint, **fresh)
-        listed = store.find(source, detail=True)
+        listed = s3_store().find(source, detail=True)
     except Exception as error:  # botocore's errors have no common base with OSError
         raise SwathError(f"{source} could not be listed ({type(error).__name__}: {error}); try again.") from error
     for key, details in sorted(listed.items()):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
+import fsspec  # type: ignore[import-untyped]
 import httpx
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -20,6 +23,9 @@ from pipelines.scenes.candidate import public
 from pipelines.scenes.egress import REFUSED
 from pipelines.scenes.links import Links, is_remote
 
+log = logging.getLogger(__name__)
+
+_LARGEST = 2**33  # bytes of a file that is fetched whole to see whether it is damaged
 _NETWORK = re.compile(
     r"\bCURL\b|HTTP (?:error|response) code ?: ?(?:0|401|403|408|429|5\d\d)|timed? ?out|resolve host|connect"
     r"|InvalidCredentials|AccessDenied|SlowDown",
@@ -93,7 +99,7 @@ def explained(href: str, links: Links) -> Iterator[None]:
                 f"{public(href)} may not be read: {_refusal(href, links)}. Correct the link, or name the host in "
                 "SWATH_LINKS if it is yours."
             ) from error
-        if is_remote(href) and (_NETWORK.search(messages) or not _answers(href, links)):
+        if is_remote(href) and (_NETWORK.search(messages) or not _is_at_fault(href, links)):
             raise SwathError(f"{public(href)} could not be read over the network ({messages}); try again.") from error
         raise BadData(
             f"{public(href)} cannot be read as a GeoTIFF or JPEG 2000; it may be cut short or damaged ({messages}). "
@@ -110,17 +116,59 @@ def _chain(error: BaseException) -> list[str]:
     return list(dict.fromkeys(messages))
 
 
-def _answers(href: str, links: Links) -> bool:
-    """Whether the server gives the file's first byte, or says for good that there is none."""
-    if urlsplit(href).scheme == "s3":
-        return True
+def _is_at_fault(href: str, links: Links) -> bool:
+    """Whether there is no such file, or one that cannot be read even where it came whole. GDAL does not tell that from
+    a download that broke off, which says nothing against the scene."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / PurePosixPath(urlsplit(href).path).name
+        try:
+            if not (_from_s3 if href.startswith("s3://") else _from_http)(href, links, copy):
+                return True
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL):  # redirected to what nobody reads
+            return True
+        except Exception as error:  # botocore's errors have no common base
+            log.warning("%s did not come whole: %s: %s", public(href), type(error).__name__, error)
+            return False
+        try:
+            with rasterio.open(copy, driver=driver_of(copy.name)) as dataset:
+                for _, window in dataset.block_windows(1):
+                    dataset.read(window=window)
+        except RasterioError:
+            return True
+    return False
+
+
+def _from_http(href: str, links: Links, target: Path) -> bool:
+    """Copy the whole file to ``target``; False where the server says for good that there is none. Raises
+    ``httpx.HTTPError`` where less comes than was announced."""
+    with (
+        httpx.stream("GET", href, timeout=30, follow_redirects=True, proxy=links.proxy) as answer,
+        target.open("wb") as out,
+    ):
+        if answer.status_code in (404, 410):
+            return False
+        answer.raise_for_status()
+        for part in answer.iter_bytes():
+            out.write(part)
+            if out.tell() > _LARGEST:
+                return False
+    return True
+
+
+def _from_s3(href: str, links: Links, target: Path) -> bool:
     try:
-        with _asked(href, links) as answer:
-            return answer.status_code < 400 or answer.status_code in (404, 410, 416)
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL):  # redirected to what nobody reads
-        return True
-    except httpx.HTTPError:
+        s3_store().get_file(href, str(target))
+    except FileNotFoundError:
         return False
+    return True
+
+
+def s3_store() -> Any:
+    """The S3 store of the environment, with no listing and no credentials of an earlier call."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    anonymous = os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE", "1")
+    fresh = {"use_listings_cache": False, "skip_instance_cache": True}
+    return fsspec.filesystem("s3", anon=anonymous, endpoint_url=endpoint, **fresh)
 
 
 def _refusal(href: str, links: Links) -> str:

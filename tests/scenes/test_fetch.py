@@ -19,7 +19,9 @@ from pipelines.errors import BadData, SwathError
 from pipelines.files import sha256
 from pipelines.scenes.candidate import Candidate
 from pipelines.scenes.fetch import fetch
+from pipelines.scenes.remote import _OPTIONS
 from pipelines.scenes.scene import MaskBit, Scene
+from tests.faults.source import Source
 from tests.scenes.sources import CRS, ORIGIN, params, write_band, write_scene_files
 
 
@@ -194,3 +196,29 @@ def test_a_dead_server_is_worth_a_retry(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(SwathError) as caught:
         fetch(gone, scenes, None, tmp_path / "staging")
     assert not isinstance(caught.value, BadData)
+
+
+@pytest.mark.parametrize("sent", [0, 100, 20_000])
+@pytest.mark.parametrize("cuts", [1, 2, 1000])
+def test_a_download_that_breaks_off_is_tried_again_and_never_taken_for_a_damaged_scene(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cuts: int, sent: int
+) -> None:
+    monkeypatch.setitem(_OPTIONS, "GDAL_HTTP_MAX_RETRY", "2")
+    monkeypatch.setitem(_OPTIONS, "GDAL_HTTP_RETRY_DELAY", "0.05")
+    files = write_scene_files(tmp_path / "source", offset=-1000)
+    whole = fetch(candidate(files), params("test"), None, tmp_path / "whole")
+    for more in (cuts, 0):  # at another address once the line is mended: this process keeps what GDAL has seen
+        source = Source(tmp_path / "source")
+        source.cuts, source.bytes_sent = more, sent
+        served = {name: f"{source.address}/{path.name}" for name, path in files.items()}
+        try:
+            asked = params(f"{source.address}/catalog.json")
+            scene = fetch(candidate(served), asked, None, tmp_path / "staging")  # type: ignore[arg-type]
+        except SwathError as error:
+            assert not isinstance(error, BadData), error
+            continue
+        finally:
+            source.shutdown()
+        assert (scene.image_sha256, scene.mask_sha256) == (whole.image_sha256, whole.mask_sha256)
+        return
+    raise AssertionError("a whole download failed")
