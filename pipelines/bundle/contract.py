@@ -97,12 +97,22 @@ def read_contract(folder: Path) -> Contract:
         raise BadData(f"{folder} is no model bundle: it has no {CONTRACT}. Name a folder that `swath bundle` wrote.")
     try:
         contract = Contract.model_validate(read_json(path))
-    except (ValidationError, ValueError) as error:
-        raise BadData(f"{path} is not a contract that this version of swath reads: {error}") from None
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise BadData(
+            f"{path} is not a contract that this version of swath reads; fetch the bundle again, or use the version "
+            f"that made it: {error}"
+        ) from None
+    if unlisted := sorted({ONNX, PT2} - set(contract.files)):
+        raise BadData(f"{path} lists no checksum of {', '.join(unlisted)}; fetch the bundle again.")
     for name, digest in contract.files.items():
         if (file := folder / name).resolve().is_relative_to(folder.resolve()) and file.is_file():
             if sha256(file) == digest:
                 continue
             raise BadData(f"{file} is not the file that was bundled (its sha256 differs); fetch the bundle again.")
         raise BadData(f"{folder} lacks {name}, which its contract lists; fetch the bundle again.")
+    held = {file.relative_to(folder).as_posix() for file in Path(folder).rglob("*") if not file.is_dir()}
+    if more := sorted(held - {CONTRACT} - set(contract.files)):
+        raise BadData(
+            f"{folder} holds {', '.join(more[:5])}, which its contract does not list; fetch the bundle again."
+        )
     return contract

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import zipfile
 from pathlib import Path
 from typing import cast
@@ -14,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from pipelines.bundle.archive import strange
 from pipelines.bundle.contract import ONNX, PT2
-from pipelines.errors import SwathError
+from pipelines.errors import BadData, SwathError
 from pipelines.training.checkpoint import Normalized
 
 INPUT, OUTPUT = "pixels", "logits"
@@ -54,26 +54,18 @@ def export(module: Normalized, bands: int, folder: Path) -> int:
 
 
 def load_pt2(path: Path) -> nn.Module:
-    """The exported graph as a module. Raises ``SwathError`` rather than unpickle anything."""
-    if pickled := pickles(path):
-        raise SwathError(f"{path} holds pickled data ({', '.join(pickled)}); load only bundles that swath has made.")
+    """The exported graph as a module. Raises ``BadData`` rather than unpickle or evaluate anything."""
+    try:
+        found = strange(path)
+    except (zipfile.BadZipFile, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise BadData(f"{path} is no graph that swath has exported ({error}); fetch the bundle again.") from error
+    if found:
+        raise BadData(
+            f"{path} holds more than a graph and its numbers, which loading might unpickle or run "
+            f"({', '.join(found[:5])}); load only bundles that swath has made."
+        )
     # A side of 32 is one cell at the deepest level, which tracing guards against though the graph is right for it.
     return cast(nn.Module, torch.export.load(path).module(check_guards=False))
-
-
-def pickles(path: Path) -> list[str]:
-    """Members of a pt2 archive that loading would unpickle."""
-    with zipfile.ZipFile(path) as archive:
-        return [member.filename for member in archive.infolist() if _pickled(archive, member)]
-
-
-def _pickled(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
-    name = member.filename
-    if name.endswith("_config.json"):
-        return re.search(rb'"use_pickle":\s*true', archive.read(member)) is not None
-    if "/data/weights/" in name or "/data/constants/" in name:  # raw numbers, unless their config says otherwise
-        return False
-    return name.endswith((".pt", ".pkl")) and member.file_size > 0
 
 
 def activation_bytes(program: ExportedProgram) -> int:

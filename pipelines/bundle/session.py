@@ -11,6 +11,8 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
+from pipelines.errors import BadData
+
 Precision = Literal["f32", "bf16"]
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to what the network answers
 
@@ -22,7 +24,10 @@ def open_graph(path: Path, threads: int, precision: Precision) -> Graph:
     ``precision`` is that of the arithmetic; results are float32.
     """
     settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision}
-    compiled = openvino.Core().compile_model(path, "CPU", settings)
+    try:
+        compiled = openvino.Core().compile_model(path, "CPU", settings)
+    except RuntimeError as error:  # such as numbers in other files, outside of the folder
+        raise BadData(f"{path} is no graph that OpenVINO takes ({error}); fetch the bundle again.") from error
     mine = threading.local()
 
     def answer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:

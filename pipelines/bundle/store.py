@@ -57,9 +57,14 @@ def open_bundle(where: str | Path) -> Bundle:
     """
     address = str(where)
     if match := _MODEL.fullmatch(address):
-        version, source = registered(match["name"], match["alias"] or int(match["version"]))
-        folder = _fetched(source)
-        return Bundle(folder, read_contract(folder), f"models:/{match['name']}/{version}", version)
+        version, source, digest = registered(match["name"], match["alias"] or int(match["version"]))
+        folder, uri = _fetched(source), f"models:/{match['name']}/{version}"
+        if digest and folder.name != digest:
+            raise BadData(
+                f"The bundle of {uri} has the contract {folder.name[:12]}, and {digest[:12]} was registered: it was "
+                "changed since. Restore it, or roll back to another version."
+            )
+        return Bundle(folder, read_contract(folder), uri, version)
     if match := _RUN.fullmatch(address):
         source = f"runs:/{match['run']}/{match['path'] or ARTIFACTS}"
         folder = _fetched(source)
@@ -115,8 +120,8 @@ def _versions_of(digest: str) -> list[str]:
     return [f"models:/{version.name}/{version.version}" for version in found]
 
 
-def registered(name: str, which: str | int) -> tuple[int, str]:
-    """Number and bundle URI of a version of the model ``name``, by number or alias."""
+def registered(name: str, which: str | int) -> tuple[int, str, str | None]:
+    """Number, bundle URI and hash of the bundle's contract of a version of the model ``name``, by number or alias."""
     mlflow.set_tracking_uri(settings().mlflow_uri)
     client = mlflow.MlflowClient()
     try:
@@ -126,7 +131,8 @@ def registered(name: str, which: str | int) -> tuple[int, str]:
             version = client.get_model_version_by_alias(name, which)
     except MlflowException as error:
         raise _explained(error, f"The registry has no model {name!r} with version or alias {which!r}") from error
-    return int(version.version), version.tags.get(BUNDLE_TAG) or f"runs:/{version.run_id}/{ARTIFACTS}"
+    source = version.tags.get(BUNDLE_TAG) or f"runs:/{version.run_id}/{ARTIFACTS}"
+    return int(version.version), source, version.tags.get(DIGEST_TAG)
 
 
 def champion(name: str) -> int | None:
