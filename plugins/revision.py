@@ -19,10 +19,11 @@ def asked_revision(context: Any) -> str:
         return str(context["params"]["revision"])
     events = [event for found in (context.get("triggering_asset_events") or {}).values() for event in found]
     for event in sorted(events, key=lambda e: e.timestamp, reverse=True):
-        extra = event.extra or {}
+        extra = event.extra or {}  # which anybody with the right to create asset events may write
         told = extra.get("payload", extra) if extra.get("from_trigger") else extra
-        if revision := told.get("revision"):
-            return str(revision)
+        revision = told.get("revision") if isinstance(told, dict) else None
+        if isinstance(revision, str) and revision:
+            return revision
     return ""
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pipelines.config import settings
 from pipelines.errors import BadData
 from pipelines.scenes.candidate import safe_id
+
+_NAME = 255  # bytes that a file's name may have
 
 
 def projects() -> list[str]:
@@ -31,6 +34,10 @@ def _is_name(name: str) -> bool:
 def below(root: Path, path: str) -> Path:
     """``path`` below ``root``, links followed. Raises ``BadData`` if it leads out of it."""
     top = root.resolve()
-    if "\0" in path or not (target := (top / path).resolve()).is_relative_to(top):
-        raise BadData(f"{path[:200]!r} lies outside of what can be shown here.")
-    return target
+    try:
+        target = (top / path).resolve()
+        if target.is_relative_to(top) and max(map(len, os.fsencode(path).split(b"/"))) <= _NAME:
+            return target
+    except ValueError:  # NUL, or half a surrogate pair
+        pass
+    raise BadData(f"{path[:200]!r} lies outside of what can be shown here.")

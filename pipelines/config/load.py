@@ -26,7 +26,7 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     try:
         return Params.model_validate(_expand(_read(path), path))
     except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {repr(e['input'])[:200]})" for e in error.errors()]
         raise BadData(f"{path} has {len(lines)} wrong value(s); correct them:\n" + "\n".join(lines)) from None
 
 
@@ -39,15 +39,32 @@ def merged_params(base: Path, overlay: Path) -> str:
     return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML as it is read: a key stands once in a mapping, and nothing is written by reference."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # a few of them can stand for more text than fits into memory
+            where = self.peek_event().start_mark
+            raise yaml.composer.ComposerError(None, None, "references (*name) are not taken; write it out", where)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        written = [key.value for key, _ in node.value if isinstance(key.value, str)]
+        if doubled := sorted({key for key in written if written.count(key) > 1}):
+            what = f"{', '.join(doubled)} is there twice; keep one"
+            raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader
     except FileNotFoundError:
         raise BadData(f"{path} does not exist; name a params.yaml or start in a folder that has one.") from None
-    except yaml.YAMLError as error:
-        raise BadData(f"{path} is not valid YAML: {error}") from None
+    except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
+        raise BadData(f"{path} is not valid YAML; correct it: {error}") from None
     if not isinstance(content, dict):
-        raise BadData(f"{path} must hold a mapping of settings, not {type(content).__name__}.")
+        raise BadData(f"{path} must hold a mapping of settings, not {type(content).__name__}; correct it.")
     return content
 
 

@@ -19,7 +19,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Radiometry(_Section):
@@ -61,7 +61,7 @@ class Scenes(_Section):
     max_cloud: Annotated[float, Field(ge=0, le=100)] = 100
     assets: tuple[str, ...] = ()
     bands: Annotated[tuple[str, ...], Field(min_length=1)]
-    nodata: float | None = None
+    nodata: Annotated[float, Field(allow_inf_nan=True)] | None = None
     unplaced: Annotated[float, Field(gt=0)] | None = None
     radiometry: Radiometry
     cloud_mask: CloudMask = CloudMask()

@@ -27,6 +27,7 @@ from pipelines.files import sha256
 from pipelines.scenes.candidate import baseline_in
 from pipelines.scenes.catalog import item_path
 from pipelines.scenes.radiometry import DARK, settle
+from pipelines.scenes.remote import driver_of
 from pipelines.scenes.scene import Band, MaskBit, Scene, without_data
 
 _NODATA = np.uint8(MaskBit.NODATA)
@@ -69,7 +70,7 @@ class RasterSource:
         self._raster = raster
         self._scale = np.array(raster.scale, np.float32)[:, None, None]
         self._offset = np.array(raster.offset, np.float32)[:, None, None]
-        self._image = rasterio.open(raster.image)
+        self._image = rasterio.open(raster.image, driver=driver_of(raster.image.name))
         self._mask = rasterio.open(raster.mask) if raster.mask else None
         self._has_own_mask = any(
             MaskFlags.per_dataset in flags or MaskFlags.alpha in flags for flags in self._image.mask_flag_enums
@@ -174,7 +175,7 @@ def of_file(path: Path, contract: Contract, name: str | None = None) -> Raster:
     Raises ``BadData`` where it breaks the contract.
     """
     try:
-        image = rasterio.open(path)
+        image = rasterio.open(path, driver=driver_of(path.name))
     except RasterioError as error:
         raise BadData(f"{path} cannot be opened as a raster ({error}); give a GeoTIFF.") from error
     with image:

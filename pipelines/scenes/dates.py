@@ -56,6 +56,8 @@ def _moment(text: str | None, end: time) -> datetime | None:
         if len(text) == 10:
             return datetime.combine(date.fromisoformat(text), end, UTC)
         moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise BadData(f"{text!r} is no ISO date or time such as 2024-07-01 or 2024-07-01T10:00:00Z.") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise BadData(
+            f"{text[:100]!r} is no ISO date or time; give one such as 2024-07-01 or 2024-07-01T10:00:00Z."
+        ) from None
