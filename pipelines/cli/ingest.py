@@ -121,8 +121,8 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
     from pipelines.scenes.publish import staged
 
     catalog = _catalog(params)
-    plan, folder = staging.read_plan(catalog, run), staging.folder(catalog, run)
-    scenes = plan.of_shard(shard)
+    plan, folder = staging.read_shard(catalog, run, shard), staging.folder(catalog, run)
+    scenes = plan.scenes
     fetched, failed, unreachable = 0, 0, []
     for done, candidate in enumerate(scenes):
         report(done, len(scenes), f"fetching {candidate.id}")
@@ -150,8 +150,8 @@ def _validate(params: Params, run: str, shard: int) -> dict[str, Any]:
     from pipelines.scenes import staging
 
     catalog = _catalog(params)
-    plan = staging.read_plan(catalog, run)
-    checked, failed = _check(params, plan, plan.of_shard(shard), None)
+    plan = staging.read_shard(catalog, run, shard)
+    checked, failed = _check(params, plan, plan.scenes, None)
     return {"checked": checked, "quarantined": failed}
 
 

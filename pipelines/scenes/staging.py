@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,14 @@ def folder(catalog: Path, run: str) -> Path:
 
 
 def write_plan(catalog: Path, plan: Plan) -> None:
-    write_json(folder(catalog, plan.run) / "plan.json", plan.model_dump(mode="json"))
+    """Write the plan, and beside it that of each shard: a thousand tasks that each read the whole would cost more than
+    to fetch small scenes."""
+    place = folder(catalog, plan.run)
+    shutil.rmtree(place / "shards", ignore_errors=True)
+    for number in range(plan.shards):
+        part = plan.model_copy(update={"scenes": plan.of_shard(number)})
+        write_json(_shard(catalog, plan.run, number), part.model_dump(mode="json"))
+    write_json(place / "plan.json", plan.model_dump(mode="json"))
 
 
 def read_plan(catalog: Path, run: str) -> Plan:
@@ -57,6 +65,18 @@ def read_plan(catalog: Path, run: str) -> Plan:
         return Plan.model_validate(read_json(folder(catalog, run) / "plan.json"))
     except FileNotFoundError:
         raise BadData(f"Run {run} has no plan; start with `swath ingest search --run {run}`.") from None
+
+
+def read_shard(catalog: Path, run: str, number: int) -> Plan:
+    """The plan of ``run`` with the scenes of shard ``number`` alone. Raises ``BadData`` if there is no such shard."""
+    if (path := _shard(catalog, run, number)).exists():
+        return Plan.model_validate(read_json(path))
+    plan = read_plan(catalog, run)
+    return plan.model_copy(update={"scenes": plan.of_shard(number)})
+
+
+def _shard(catalog: Path, run: str, number: int) -> Path:
+    return folder(catalog, run) / "shards" / f"{number}.json"
 
 
 def rows_folder(staging: Path) -> Path:

@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 from pipelines.cli.ingest import app
 from pipelines.errors import BadData, SwathError
 from pipelines.files import sha256
+from pipelines.scenes.candidate import Candidate
 from pipelines.scenes.catalog import read_scene, read_scenes, verify
-from pipelines.scenes.staging import read_plan
+from pipelines.scenes.staging import Plan, read_plan, read_shard, write_plan
 from tests.scenes.sources import item, params, write_band, write_catalog, write_scene_files
 
 ROOT = Path(__file__).parents[2]
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 class Project:
@@ -242,7 +244,6 @@ def test_more_scenes_than_airflow_maps_tasks_make_larger_shards(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pipelines.scenes import search as module
-    from pipelines.scenes.candidate import Candidate
 
     when = datetime(2024, 7, 1, tzinfo=UTC)
     offered = [
@@ -295,3 +296,18 @@ def test_run_ids_and_shards_are_checked(tmp_path: Path, source: Path) -> None:
     project.swath("search", "--run", "scheduled__2024-07-01T00:00:00+00:00")
     with pytest.raises(BadData, match="shards 0 to 2"):
         project.swath("fetch", "--run", "scheduled__2024-07-01T00:00:00+00:00", "--shard", "3")
+
+
+def test_the_plan_of_a_shard_is_that_of_this_shard_alone(tmp_path: Path) -> None:
+    offered = [Candidate(id=f"s{i}", datetime=NOON, source="x", hrefs=("x",), fingerprint=str(i)) for i in range(5)]
+    common = {"run": "r", "when": NOON, "area": None, "former": "", "refused": 0}
+    plan = Plan(shard=2, scenes=tuple(offered), **common)
+    write_plan(tmp_path, plan)
+    for number in range(3):
+        part = read_shard(tmp_path, "r", number)
+        assert part.scenes == plan.of_shard(number) and part.when == plan.when
+        assert (tmp_path / "staging" / "r" / "shards" / f"{number}.json").stat().st_size < 1000
+    write_plan(tmp_path, plan.model_copy(update={"scenes": tuple(offered[:1])}))  # the same run, searched again
+    assert [scene.id for scene in read_shard(tmp_path, "r", 0).scenes] == ["s0"]
+    with pytest.raises(BadData, match="has the shards 0 to 0, not 1"):
+        read_shard(tmp_path, "r", 1)
