@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import errno
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from pipelines.config import settings
 
-_FULL = re.compile(r"no space left on device|disk quota exceeded|disk is full", re.IGNORECASE)  # of GDAL, SQLite, DVC
+_LEAST = 2**24  # bytes; a disk with fewer is full
+_FULL = re.compile(r"no space left|out of disk ?space|disk quota exceeded|disk is full", re.IGNORECASE)
 
 
 def full_disk(error: BaseException) -> str | None:
     """What to do about ``error`` if a full disk is behind it; ``None`` if it is about something else."""
+    home = settings().home
+    if home.exists() and shutil.disk_usage(home).free < _LEAST:  # GDAL may say no more than that writing failed
+        return _sentence(error, home)
     for one in _chain(error):
         if (isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT)) or _FULL.search(str(one)):
-            return (
-                f"No space is left on a disk ({one}). Make room, as `swath maintain --days 7` does in "
-                f"{settings().home}, and run this again."
-            )
+            return _sentence(one, home)
     return None
+
+
+def _sentence(error: BaseException, home: Path) -> str:
+    said = " ".join(str(error).split())  # in one line, for that is what a task's error shows
+    return (
+        f"No space is left on a disk ({said}). Make room, as `swath maintain --days 7` does in {home}, and run this "
+        "again."
+    )
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli.disk import full_disk
 from pipelines.cli.result import emit
 from pipelines.config import Params, load_params, settings
 from pipelines.config.params import MOST_SHARDS
@@ -132,12 +133,16 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
                 fetch(candidate, params.scenes, plan.area, folder)
             fetched += 1
         except BadData as error:
+            if full_disk(error):  # which is no fault of the scene
+                raise
             failed += 1
             _set_aside(catalog, candidate, "fetch", str(error))
         except SwathError as error:
             log.error("%s", error)
             unreachable.append(f"{candidate.id}: {error}")
         except Exception as error:  # a fault of this code, which is to withhold no other scene
+            if full_disk(error):
+                raise
             log.exception("%s could not be fetched", candidate.id)
             unreachable.append(f"{candidate.id}: {type(error).__name__}: {error}")
     if unreachable:
