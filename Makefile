@@ -8,7 +8,7 @@ export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
-.PHONY: run drift-demo up down doctor test cluster-test lint bench pictures lock secrets
+.PHONY: run drift-demo up down doctor test cluster-test faults lint bench pictures lock secrets
 
 run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
 	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
@@ -39,6 +39,9 @@ endif
 
 cluster-test: $(VENV)/.ready  ## docker-compose.yml without Docker: the whole chain on its services; Linux, as root
 	tests/cluster/run $(VENV)/bin/python -o cache_dir=$(VAR)/cache/pytest -s
+
+faults: $(VENV)/.ready  ## kill tasks, services and disks by the hundred and compare; FAULTS="--seed 1 --kills 50" chooses
+	@PYTHONPATH=. $(VENV)/bin/python -m tests.faults $(FAULTS)
 
 lint: $(VENV)/.ready  ## style, types and import contracts
 	$(VENV)/bin/ruff check --cache-dir $(VAR)/cache/ruff .

@@ -10,25 +10,11 @@ from typing import Any
 
 import psutil
 import pytest
-import yaml
 
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import CHAIN
 from pipelines.local.services import Services, environment, start, stop
-from tests.checkout import make_repository
-
-ROOT = Path(__file__).parents[2]
-
-# The smallest region on which every stage still has something to do. A model of two epochs beats no baseline, so there
-# is none, and no floor: the first model becomes champion and its maps are made.
-SMALL = {
-    "chips": {"size": 32, "stride": 32},
-    "split": {"block": 1280},
-    "train": {"epochs": 2, "batch": 16},
-    "evaluate": {"bootstrap": 100, "baseline": False},
-    "gate": {"class_floor": 0.0, "scene_floor": 0.0},
-}
-
+from tests.checkout import ROOT, SMALL, change_params, make_repository
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _FLAGS = (
@@ -75,11 +61,7 @@ class System:
         return done.stdout.strip()
 
     def change(self, **sections: dict[str, object]) -> None:
-        path = self.checkout / "params.yaml"
-        params = yaml.safe_load(path.read_text())
-        for name, values in sections.items():
-            params[name] |= values
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
+        change_params(self.checkout, **sections)
 
 
 @pytest.fixture(scope="package")
