@@ -11,6 +11,7 @@ import typer
 from pipelines.cli.disk import full_disk
 from pipelines.cli.lifeline import hold
 from pipelines.errors import FAILURE_EXIT, SwathError
+from pipelines.secrets import Discreet
 
 _NOUNS = (
     "local",
@@ -31,7 +32,9 @@ _NOUNS = (
 
 def app() -> None:
     """Run the command line. A ``SwathError``, or a full disk, becomes its sentence and its exit status."""
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    told = logging.StreamHandler(sys.stderr)
+    told.setFormatter(Discreet("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[told])
     for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript"):  # they tell every request, profile and file
         logging.getLogger(chatty).setLevel(logging.WARNING)
     hold()

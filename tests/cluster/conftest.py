@@ -19,7 +19,7 @@ from pipelines.local import services as embedded
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.local.services import Services
-from tests.checkout import ROOT, SMALL, change_params, make_repository
+from tests.checkout import ROOT, SMALL, make_repository
 from tests.cluster.cluster import GATEWAY, Cluster
 from tests.cluster.compose import TOOL
 from tests.scenes.servers import file_server
