@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config import settings
+from pipelines.secrets import without_secrets
 
 _LEAST = 2**24  # bytes; a disk with fewer is full
 _FULL = re.compile(r"no space left|out of disk ?space|disk quota exceeded|disk is full", re.IGNORECASE)
@@ -26,7 +27,7 @@ def full_disk(error: BaseException) -> str | None:
 
 
 def _sentence(error: BaseException, home: Path) -> str:
-    said = " ".join(str(error).split())  # in one line, for that is what a task's error shows
+    said = without_secrets(" ".join(str(error).split()))  # in one line, for that is what a task's error shows
     return (
         f"No space is left on a disk ({said}). Make room, as `swath maintain --days 7` does in {home}, and run this "
         "again."
