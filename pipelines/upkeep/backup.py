@@ -37,10 +37,10 @@ def backup(store: Path, keep: int) -> Path:
     with alone(store / ".lock", f"Another copy is being made in {store}; wait for it."):
         known = {entry.path: entry for copy in copies(store)[-1:] for entry in read_manifest(copy).entries}
         entries: list[Entry] = []
-        with quiet():
-            places = {name: place for name, place in trees().items() if place.exists()}
-            for done, (name, place) in enumerate(places.items()):
-                report(done, len(places), f"copying {name}")
+        places = {name: place for name, place in trees().items() if place.exists()}
+        for done, (name, place) in enumerate(places.items()):
+            report(done, len(places), f"copying {name}")
+            with quiet(name):
                 entries += _tree(store, name, place, known)
         now = datetime.now(UTC)
         manifest = Manifest(

@@ -115,6 +115,6 @@ def _move_addresses(database: Path, former: Path, home: Path) -> None:
         for table, column in _ADDRESSES:
             for old, new in ((former.as_uri(), home.as_uri()), (str(former), str(home))):
                 connection.execute(
-                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE {column} LIKE ? || '/%'",  # noqa: S608
-                    (new, len(old) + 1, old),
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",  # noqa: S608
+                    (new, len(old) + 1, len(old) + 1, f"{old}/"),
                 )

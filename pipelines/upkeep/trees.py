@@ -66,10 +66,15 @@ def left_out() -> tuple[str, ...]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep those out who write to the repositories and the catalogs meanwhile. All else appears whole, by a rename."""
+def quiet(name: str) -> Iterator[None]:
+    """Keep those out who write to the tree ``name`` while it is copied; in the others all appears whole, by renames."""
     here = settings()
+    locks = {
+        "source.git": [here.home / "source.lock"],
+        "decisions.git": [here.home / "decisions.lock"],
+        "catalog": sorted(here.catalog.glob("*/.lock")),
+    }
     with ExitStack() as stack:
-        for lock in (here.home / "source.lock", here.home / "decisions.lock", *sorted(here.catalog.glob("*/.lock"))):
+        for lock in locks.get(name, []):
             stack.enter_context(alone(lock))
         yield
