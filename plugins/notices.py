@@ -26,7 +26,7 @@ from airflow.sdk import BaseNotifier
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
-from pipelines.files import write_json
+from pipelines.depot import post
 
 NOTIFIERS = "SWATH_NOTIFIERS"
 Kind = Literal["failure", "late", "drift", "approval"]
@@ -56,7 +56,7 @@ def tell(notice: Notice, context: Any = None) -> None:
     """Tell people. A notifier that fails is written to the log, and the others are told all the same."""
     log.log(logging.ERROR if notice.kind == "failure" else logging.WARNING, "%s: %s", notice.title, notice.why)
     with _unharmed("The page"):
-        write_json(settings().home / "notices" / f"{notice.key}.json", notice.model_dump())
+        post(settings().notices / f"{notice.key}.json", notice.model_dump())
     with _unharmed(NOTIFIERS):
         for wanted in json.loads(os.environ.get(NOTIFIERS) or "[]"):
             if notice.kind in wanted.get("kinds", [notice.kind]):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.atlas.places import project_in
 from pipelines.config import settings
+from pipelines.depot import brought
 from pipelines.errors import BadData
 from pipelines.files import read_json
 from pipelines.scenes.catalog import read_scenes
@@ -74,7 +75,7 @@ class Atlas:
         """``name`` of the map of ``scene`` by ``version``. Raises ``BadData`` if that version has not mapped it."""
         if scene not in self.maps.get(version, frozenset()):
             raise BadData(f"Version {version} has no map of scene {scene[:200]!r}.")
-        return self.predictions / f"v{version}" / scene / name
+        return brought(self.predictions / f"v{version}" / scene / name)
 
 
 def open_atlas(project: str) -> Atlas:

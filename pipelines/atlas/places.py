@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from pipelines.config import settings
+from pipelines.depot import objects
 from pipelines.errors import BadData
 from pipelines.scenes.candidate import safe_id
 
@@ -32,11 +33,13 @@ def _is_name(name: str) -> bool:
 
 
 def below(root: Path, path: str) -> Path:
-    """``path`` below ``root``, links followed. Raises ``BadData`` if it leads out of it."""
+    """``path`` below ``root``, links followed. Raises ``BadData`` if it leads out of it, but for links of the depot."""
     top = root.resolve()
     try:
         target = (top / path).resolve()
-        if target.is_relative_to(top) and max(map(len, os.fsencode(path).split(b"/"))) <= _NAME:
+        link = (top / path).is_symlink() and (top / path).parent.resolve().is_relative_to(top)
+        inside = target.is_relative_to(top) or (link and target.is_relative_to(objects()))
+        if inside and max(map(len, os.fsencode(path).split(b"/"))) <= _NAME:
             return target
     except ValueError:  # NUL, or half a surrogate pair
         pass

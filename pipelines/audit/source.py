@@ -8,6 +8,7 @@ from pathlib import Path
 from pipelines.audit.record import Record
 from pipelines.bundle.contract import Contract
 from pipelines.config.settings import settings
+from pipelines.depot import brought
 from pipelines.errors import BadData
 from pipelines.files import sha256
 from pipelines.inference.provenance import Prediction
@@ -28,7 +29,7 @@ def scene_of(record: Record) -> tuple[Scene, Path]:
     """
     places = [Path(link.href).parents[2] for link in record.images if len(Path(link.href).parents) > 2]
     places.append(settings().catalog / str(record.properties["swath:project"]))
-    catalog = next((place for place in places if item_path(place, record.id).is_file()), places[0])
+    catalog = next((place for place in places if brought(item_path(place, record.id)).is_file()), places[0])
     if not item_path(catalog, record.id).is_file():
         raise BadData(f"Scene {record.id} is in neither of {_listed(places)}; ingest it again, or set SWATH_CATALOG.")
     scene = read_scene(catalog, record.id)

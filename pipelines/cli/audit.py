@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.result import emit
+from pipelines.depot import named
 from pipelines.errors import BadData
 
 app = typer.Typer()
 
-Map = Annotated[Path, typer.Argument(help="Any file of a map or of a mosaic, or its folder.")]
+Map = Annotated[Path, typer.Argument(help="Any file of a map or of a mosaic, or its folder; an s3:// address too.")]
 
 
 @app.command()
@@ -22,7 +23,7 @@ def explain(map: Map) -> None:
     from pipelines.audit.explain import explain as explained
     from pipelines.audit.show import show_explanation
 
-    found = explained(map)
+    found = explained(named(map))
     emit(found.model_dump(mode="json"))
     show_explanation(found)
 
@@ -40,7 +41,7 @@ def replay(
     from pipelines.inference.memory import parse_size
 
     with tempfile.TemporaryDirectory(prefix="swath-replay-") as scratch:
-        made = replayed(map, keep or Path(scratch), image, parse_size(max_memory) if max_memory else None)
+        made = replayed(named(map), keep or Path(scratch), image, parse_size(max_memory) if max_memory else None)
     emit(made.model_dump(mode="json"))
     show_replay(made)
     if not made.agrees:

@@ -8,6 +8,7 @@ import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import load_params, settings
+from pipelines.depot import bring
 
 app = typer.Typer()
 DATA = Path("data")
@@ -21,6 +22,7 @@ def snapshot() -> None:
 
     params = load_params()
     catalog = settings().catalog / params.project
+    bring(catalog / "catalog.json", catalog / "scenes")
     manifest = take_snapshot(read_scenes(catalog), catalog, params, DATA)
     emit(
         {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -11,6 +12,7 @@ import typer
 from pipelines.cli.result import emit
 from pipelines.config import load_params, settings
 from pipelines.config.params import Also
+from pipelines.depot import bring, send
 from pipelines.errors import BadData
 
 if TYPE_CHECKING:
@@ -133,7 +135,7 @@ def _also(asked: list[str] | None) -> list[Also]:
 def plan(run: Run) -> None:
     """Find the scenes that the champion has not mapped."""
     from pipelines.bundle.store import champion
-    from pipelines.inference.plan import write_plan
+    from pipelines.inference.plan import PLAN, staging, version_folder, write_plan
     from pipelines.scenes.catalog import read_scenes
 
     params, here = load_params(), settings()
@@ -141,10 +143,12 @@ def plan(run: Run) -> None:
     if version is None:
         emit({"todo": 0, "shards": 0, "version": None, "reason": f"{params.project} has no champion yet"})
         return
-    scenes = read_scenes(here.catalog / params.project)
+    predictions, catalog = here.predictions / params.project, here.catalog / params.project
+    bring(catalog / "catalog.json", catalog / "scenes")
+    bring(version_folder(predictions, version), staging(predictions, run) / PLAN)
+    scenes = read_scenes(catalog)
     model = f"models:/{params.project}/{version}"
     asked = params.predict
-    predictions = here.predictions / params.project
     made = write_plan(predictions, run, version, model, scenes, asked.shard, asked.also, asked.simplify)
     emit({"version": version, "todo": made.todo, "shards": len(made.shards)})
 
@@ -154,12 +158,13 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
     """Map the scenes of one shard of the plan."""
     from pipelines.bundle.store import open_bundle
     from pipelines.inference.memory import parse_size
-    from pipelines.inference.plan import map_shard, read_plan
+    from pipelines.inference.plan import FAILED, PLAN, map_shard, read_plan, staging, version_folder
     from pipelines.monitoring.profile import SceneProfile
     from pipelines.scenes.catalog import read_scene
 
     params, here = load_params(), settings()
     predictions, catalog = here.predictions / params.project, here.catalog / params.project
+    bring(staging(predictions, run) / PLAN, staging(predictions, run) / f"shard-{shard}.json")
     planned = read_plan(predictions, run)
     if planned.model is None or shard >= len(planned.shards):
         raise BadData(f"The plan of run {run!r} has {len(planned.shards)} shards, so there is no shard {shard}.")
@@ -168,11 +173,20 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
         classes = [c.name for c in contract.classes]
         return SceneProfile(contract.band_names, classes, params.drift.sample, (scene.height, scene.width), scene)
 
+    ids, maps = planned.shards[shard], version_folder(predictions, planned.version or 0)
+    bring(*(catalog / "scenes" / id for id in ids), *(maps / id for id in ids))
+    bring(*(maps / FAILED / f"{id}.json" for id in ids))
+
+    def scenes() -> Iterator[Scene]:
+        for id in ids:
+            yield read_scene(catalog, id)
+            send()  # its map, before the next one is begun
+
     result = map_shard(
         predictions,
         run,
         shard,
-        [read_scene(catalog, id) for id in planned.shards[shard]],
+        scenes(),
         catalog,
         open_bundle(planned.model),
         parse_size(params.predict.max_memory),
@@ -199,9 +213,12 @@ def publish(run: Run) -> None:
     from pipelines.inference.plan import publish as publish_maps
 
     params = load_params()
+    predictions = settings().predictions / params.project
+    bring(predictions)
+    bring(predictions)  # once more: the maps to be listed, which the index that is replaced must not be newer than
     if champion(params.project) is None:
         emit(
             {"changed": False, "mapped": 0, "failed": 0, "total": 0, "reason": f"{params.project} has no champion yet"}
         )
         return
-    emit(publish_maps(settings().predictions / params.project, params.project, run))
+    emit(publish_maps(predictions, params.project, run))

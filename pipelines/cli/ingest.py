@@ -14,6 +14,7 @@ from pipelines.cli.disk import full_disk
 from pipelines.cli.result import emit
 from pipelines.config import Params, load_params, settings
 from pipelines.config.params import MOST_SHARDS
+from pipelines.depot import address, bring, brought, send
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json, write_json
 from pipelines.progress import report
@@ -90,6 +91,7 @@ def _search(
     from pipelines.scenes.search import search
 
     catalog, scenes = _catalog(params), params.scenes
+    bring(catalog / "catalog.json", catalog / "scenes", catalog / "quarantine", staging.folder(catalog, run))
     bounds = parse(area) if area else bounds_of(scenes.area)
     found, refused = search(scenes, bounds, Dates.of(scenes.dates, since, until))
     if retry:
@@ -122,8 +124,9 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
     from pipelines.scenes.publish import staged
 
     catalog = _catalog(params)
-    plan, folder = staging.read_shard(catalog, run, shard), staging.folder(catalog, run)
+    plan, folder = _planned(catalog, run, shard), staging.folder(catalog, run)
     scenes = plan.scenes
+    bring(*(catalog / "scenes" / candidate.id for candidate in scenes), *_staged(catalog, run, scenes))
     fetched, failed, unreachable = 0, 0, []
     for done, candidate in enumerate(scenes):
         report(done, len(scenes), f"fetching {candidate.id}")
@@ -131,6 +134,7 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
             published = catalogs.fingerprint(catalog, candidate.id) == candidate.fingerprint
             if not (published or staged(folder, candidate.id, candidate.fingerprint)):
                 fetch(candidate, params.scenes, plan.area, folder)
+                send()
             fetched += 1
         except BadData as error:
             if full_disk(error):  # which is no fault of the scene
@@ -152,10 +156,9 @@ def _fetch(params: Params, run: str, shard: int) -> dict[str, Any]:
 
 
 def _validate(params: Params, run: str, shard: int) -> dict[str, Any]:
-    from pipelines.scenes import staging
-
     catalog = _catalog(params)
-    plan = staging.read_shard(catalog, run, shard)
+    plan = _planned(catalog, run, shard)
+    bring(*_staged(catalog, run, plan.scenes))
     checked, failed = _check(params, plan, plan.scenes, None)
     return {"checked": checked, "quarantined": failed}
 
@@ -167,6 +170,7 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
     catalog = _catalog(params)
     docs = settings().reports / params.project / "data_docs"
     folder = staging.folder(catalog, run)
+    bring(catalog / "catalog.json", catalog / "scenes", catalog / "quarantine", folder, docs)
     if (receipt := folder / "result.json").exists():  # killed, or cleared, after the work was done
         _clear(folder)
         return dict(read_json(receipt))
@@ -183,7 +187,7 @@ def _publish(params: Params, run: str) -> dict[str, Any]:
         "digest": state,
         "quarantined": plan.refused + refused,
         "missing": len(plan.scenes) - len(published) - refused,
-        "data_docs": str(docs / "index.html") if (docs / "index.html").exists() else None,
+        "data_docs": address(docs / "index.html") if brought(docs / "index.html").exists() else None,
     }
     if result["missing"]:  # the plan stays, so that `fetch` can be cleared once the source is back
         return result
@@ -214,6 +218,32 @@ def _check(params: Params, plan: Any, scenes: Any, docs: Path | None) -> tuple[i
             _set_aside(catalog, candidate, "validate", reasons[candidate.id])
             shutil.rmtree(folder / "scenes" / candidate.id, ignore_errors=True)
     return len(rows), len(reasons)
+
+
+def _planned(catalog: Path, run: str, shard: int) -> Any:
+    """What one shard of ``run`` means to do."""
+    from pipelines.scenes import staging
+
+    bring(part := staging.shard_path(catalog, run, shard))
+    if not part.exists():
+        bring(staging.folder(catalog, run) / "plan.json")
+    return staging.read_shard(catalog, run, shard)
+
+
+def _staged(catalog: Path, run: str, scenes: Any) -> list[Path]:
+    """What ``run`` has, or has to say, of ``scenes`` before they are published."""
+    from pipelines.scenes import quarantine, staging
+
+    folder = staging.folder(catalog, run)
+    return [
+        path
+        for scene in scenes
+        for path in (
+            folder / "scenes" / scene.id,
+            staging.rows_folder(folder) / f"{scene.id}.json",
+            quarantine.record_path(catalog, scene.id),
+        )
+    ]
 
 
 def _set_aside(catalog: Path, candidate: Any, stage: str, reason: str) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from pathlib import Path
 
 import typer
 
 from pipelines.cli.disk import full_disk
 from pipelines.cli.lifeline import hold
+from pipelines.depot import work
 from pipelines.errors import FAILURE_EXIT, SwathError
 from pipelines.secrets import Discreet
 
@@ -35,11 +37,12 @@ def app() -> None:
     told = logging.StreamHandler(sys.stderr)
     told.setFormatter(Discreet("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[told])
-    for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript"):  # they tell every request, profile and file
+    # they tell every request, profile and file
+    for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript", "botocore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     hold()
     try:
-        commands()()
+        sys.exit(work(" ".join([*sys.argv[1:], str(Path.cwd())]), _command))
     except Exception as error:
         if sentence := full_disk(error):  # though it may have been taken for bad data
             print(f"swath: {sentence}", file=sys.stderr)
@@ -48,6 +51,15 @@ def app() -> None:
             raise
         print(f"swath: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
+
+
+def _command() -> str | int | None:
+    """Run the command that ``sys.argv`` names; returns its exit status, as ``SystemExit`` has it."""
+    try:
+        commands()()
+    except SystemExit as done:
+        return done.code
+    return None
 
 
 def commands() -> typer.Typer:

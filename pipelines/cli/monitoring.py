@@ -11,6 +11,7 @@ import typer
 
 from pipelines.cli.result import emit
 from pipelines.config import Params, load_params, settings
+from pipelines.depot import address, bring
 from pipelines.errors import BadData
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def collect_profiles(run: Run) -> None:
     params = load_params()
     number = champion(params.project)
     version = None if number is None else str(number)
+    _bring(params, version, run)
     found = collect(_maps(params, version), version, _folder(params, run), params.drift)
     emit({"version": version, "scenes": len(found.scenes), "unreadable": len(found.unreadable)})
 
@@ -60,7 +62,9 @@ def compare_profiles(run: Run) -> None:
 
     params = load_params()
     folder = _folder(params, run)
+    bring(folder)
     version = collected(folder).version
+    _bring(params, version, run)
     reference = open_bundle(f"models:/{params.project}/{version}").folder / REFERENCE if version else None
     comparison = compare_run(_maps(params, version), reference, folder, params.drift)
     odd = [scene.name for scene in comparison.scenes if scene.odd]
@@ -85,6 +89,7 @@ def write_page(run: Run) -> None:
 
     params = load_params()
     folder = _folder(params, run)
+    bring(folder)
     version = collected(folder).version
     bundle = open_bundle(f"models:/{params.project}/{version}") if version else None
     known = read_looks(bundle.folder / REFERENCE / "inputs") if bundle else None
@@ -97,7 +102,7 @@ def write_page(run: Run) -> None:
         params.drift,
         project=params.project,
     )
-    emit({"report": str(page), "verdict": verdict.verdict, "sentence": verdict.sentence})
+    emit({"report": address(page), "verdict": verdict.verdict, "sentence": verdict.sentence})
 
 
 @drift.command("decide")
@@ -107,6 +112,7 @@ def decide(run: Run) -> None:
 
     params = load_params()
     folder = _folder(params, run)
+    bring(folder, folder.parent / "retrain.json", at_once=(".json", ".html"))
     said = decide_run(folder, folder.parent / "retrain.json", params.drift, datetime.now(UTC))
     small = {name: said[name] for name in ("verdict", "sentence", "retrain", "features", "report", "version")}
     emit(small | {"project": params.project, "changed": said["retrain"], "reason": said["sentence"]})
@@ -120,6 +126,11 @@ def _largest(comparison: Comparison) -> dict[str, float]:
             times = round(distance / group.limits[feature], 4)
             found[feature] = max(times, found.get(feature, 0.0))
     return found
+
+
+def _bring(params: Params, version: str | None, run: str) -> None:
+    """What runs of the watch read: the profiles of the version's maps, and what this run has found so far."""
+    bring(_maps(params, version), _folder(params, run), at_once=(".json", ".bin"))
 
 
 def _folder(params: Params, run: str) -> Path:

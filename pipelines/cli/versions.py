@@ -14,6 +14,7 @@ import typer
 
 from pipelines.cli.result import RESULT_FILE, emit
 from pipelines.config import load_params, settings
+from pipelines.depot import bring as bring_scenes
 from pipelines.files import read_json
 from pipelines.lineage.revision import REVISION, revision
 from pipelines.workspace.forecast import forecast
@@ -136,6 +137,8 @@ def _snapshot(workspace: Path) -> dict[str, object]:
     from pipelines.scenes.catalog import read_scenes
 
     manifest = read_manifest(workspace / "data" / "manifest.json")
-    around = read_scenes(settings().catalog / manifest.project)
+    catalog = settings().catalog / manifest.project
+    bring_scenes(catalog / "catalog.json", catalog / "scenes")
+    around = read_scenes(catalog)
     left_out = [f"Scene {one.scene} is left out: {one.reason}" for one in manifest.excluded]
     return {"scenes": len(manifest.scenes), "findings": [*left_out, *manifest.findings, *overlaps(around, manifest)]}

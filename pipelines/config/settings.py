@@ -8,6 +8,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+VIEW = "SWATH_VIEW"  # environment variable: the folders of the store that this process works in
+PAGE = "page"  # the view of whoever works in none
+_GIGABYTE = 10**9
+
 
 class Settings(BaseModel):
     """Places and addresses. Every field has an environment variable, named beside it."""
@@ -18,6 +22,9 @@ class Settings(BaseModel):
     catalog: Path  # SWATH_CATALOG: one STAC catalog a project; default: HOME/catalog
     predictions: Path  # SWATH_PREDICTIONS: maps, one folder a project; default: HOME/predictions
     reports: Path  # SWATH_REPORTS: Data Docs and drift reports, one folder a project; default: HOME/reports
+    notices: Path  # HOME/notices: what people are told on the page
+    store: str | None  # SWATH_STORE: s3://BUCKET that holds these four, which are views of it then; default: none
+    store_cache: int  # bytes; SWATH_STORE_CACHE: gigabytes of its objects that this machine keeps; default: 50
     git_remote: str  # SWATH_GIT_REMOTE: the repository that is watched; default: the checkout itself
     git_branch: str  # SWATH_GIT_BRANCH: the branch that is watched; default: main
     dvc_remote: str  # SWATH_DVC_REMOTE: where data versions are pushed; default: HOME/dvc/remote
@@ -32,11 +39,20 @@ def settings() -> Settings:
     """The settings of this process, from its environment."""
     checkout = Path(__file__).resolve().parents[2]
     home = Path(os.environ.get("SWATH_HOME") or checkout / "var").resolve()
+    store = os.environ.get("SWATH_STORE") or None
+    view = home / "depot" / "views" / (os.environ.get(VIEW) or PAGE)
+
+    def folder(variable: str, name: str) -> Path:
+        return view / name if store else Path(os.environ.get(variable) or home / name)
+
     return Settings(
         home=home,
-        catalog=Path(os.environ.get("SWATH_CATALOG") or home / "catalog"),
-        predictions=Path(os.environ.get("SWATH_PREDICTIONS") or home / "predictions"),
-        reports=Path(os.environ.get("SWATH_REPORTS") or home / "reports"),
+        catalog=folder("SWATH_CATALOG", "catalog"),
+        predictions=folder("SWATH_PREDICTIONS", "predictions"),
+        reports=folder("SWATH_REPORTS", "reports"),
+        notices=view / "notices" if store else home / "notices",
+        store=store,
+        store_cache=int(float(os.environ.get("SWATH_STORE_CACHE") or 50) * _GIGABYTE),
         git_remote=os.environ.get("SWATH_GIT_REMOTE") or str(checkout),
         git_branch=os.environ.get("SWATH_GIT_BRANCH") or "main",
         dvc_remote=os.environ.get("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),

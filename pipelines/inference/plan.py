@@ -22,6 +22,7 @@ from pipelines.inference.runtime import Runtime
 from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
 
+PLAN = "plan.json"  # in the run's own folder
 FAILED = "failed"  # folder of a version's maps: why a scene has none
 
 
@@ -94,12 +95,12 @@ def write_plan(
     shard = max(shard, -(-len(todo) // MOST_SHARDS))
     shards = tuple(tuple(todo[i : i + shard]) for i in range(0, len(todo), shard))
     plan = Plan(version=version, model=model, shards=shards)
-    write_json(staging(predictions, run) / "plan.json", plan.model_dump(mode="json"))
+    write_json(staging(predictions, run) / PLAN, plan.model_dump(mode="json"))
     return plan
 
 
 def read_plan(predictions: Path, run: str) -> Plan:
-    path = staging(predictions, run) / "plan.json"
+    path = staging(predictions, run) / PLAN
     if not path.exists():
         raise BadData(f"Run {run!r} has no plan at {path}; run `swath map plan --run {run}` first.")
     return Plan.model_validate(read_json(path))
@@ -109,7 +110,7 @@ def map_shard(
     predictions: Path,
     run: str,
     number: int,
-    scenes: Sequence[Scene],
+    scenes: Iterable[Scene],
     catalog: Path,
     bundle: Bundle,
     max_memory: int,

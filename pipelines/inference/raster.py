@@ -22,6 +22,7 @@ from rasterio.windows import Window
 
 from pipelines.bundle.contract import Contract
 from pipelines.config.params import Radiometry
+from pipelines.depot import address
 from pipelines.errors import BadData
 from pipelines.files import sha256
 from pipelines.scenes.candidate import baseline_in
@@ -162,7 +163,7 @@ def in_bands(scene: Scene, catalog: Path, bands: Sequence[str]) -> Raster:
         when=scene.datetime,
         sha256=scene.image_sha256,
         mask_sha256=scene.mask_sha256,
-        source=item_path(Path(catalog).resolve(), scene.id).as_posix(),
+        source=address(item_path(Path(catalog).resolve(), scene.id)),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import Resampling
 
+from pipelines.depot import brought
 from pipelines.monitoring.drift import Histogram
 
 SIDE = 320  # pixels of the longer side
@@ -24,7 +25,7 @@ def quicklook(image: Path, bands: Sequence[str]) -> str | None:
     Each channel is stretched from its 2nd to its 98th percentile, clouds and shadows left out where the scene's mask
     lies beside the image: a white cloud would leave the ground black.
     """
-    if not image.exists():
+    if not brought(image).exists():
         return None
     with rasterio.open(image) as source:
         channels = visible(bands, source.count)
@@ -37,7 +38,7 @@ def quicklook(image: Path, bands: Sequence[str]) -> str | None:
 
 def map_picture(classes: Path) -> str | None:
     """A PNG of a class map in the colours of its own table, as a ``data:`` address; ``None`` without the map."""
-    if not classes.exists():
+    if not brought(classes).exists():
         return None
     with rasterio.open(classes) as source:
         index = source.read(1, out_shape=_size(source), resampling=Resampling.mode, masked=True)
@@ -107,7 +108,7 @@ def visible(bands: Sequence[str], count: int) -> list[int]:
 
 
 def _hidden(mask: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if not mask.exists():
+    if not brought(mask).exists():
         return np.zeros(shape, bool)
     with rasterio.open(mask) as source:
         return np.asarray(source.read(1, out_shape=shape) != 0)

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.config.params import Drift
+from pipelines.depot import address, brought
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
 from pipelines.inference.raster import in_bands
@@ -142,7 +143,7 @@ def _places(scenes: Sequence[str], maps: Path, catalog: Path, training: Looks) -
     for done, scene in enumerate(scenes):
         report(done, len(scenes), f"places of {scene}")
         confidence = Path(maps) / scene / "confidence.tif"
-        if confidence.exists() and item_path(catalog, scene).exists():
+        if brought(confidence).exists() and brought(item_path(catalog, scene)).exists():
             yield from places_of(
                 in_bands(read_scene(catalog, scene), catalog, training.bands), confidence, training.side
             )
@@ -155,7 +156,10 @@ def decide_run(folder: Path, state: Path, params: Drift, now: datetime) -> dict[
     before = file.exists() and bool(read_json(file)["retrain"])
     retrain = before or call_for_training(verdict, folder.name, state, params, now)
     page = folder / "report.html"
-    decision = verdict.model_dump(mode="json") | {"retrain": retrain, "report": str(page) if page.exists() else None}
+    decision = verdict.model_dump(mode="json") | {
+        "retrain": retrain,
+        "report": address(page) if page.exists() else None,
+    }
     write_json(file, decision)
     return decision
 

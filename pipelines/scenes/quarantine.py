@@ -33,7 +33,7 @@ class Quarantined(BaseModel):
 
 def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerprint: str) -> None:
     """Record a scene's failure; saying the same twice leaves the first record as it is."""
-    target = _path(catalog, id)
+    target = record_path(catalog, id)
     record = Quarantined(
         id=id, source=source, stage=stage, reason=reason, fingerprint=fingerprint, when=datetime.now(UTC)
     )
@@ -52,7 +52,7 @@ def records(catalog: Path) -> list[Quarantined]:
 
 def lift(catalog: Path, id: str) -> None:
     """Take ``id`` out of quarantine: a later version of it is in the catalog."""
-    _path(catalog, id).unlink(missing_ok=True)
+    record_path(catalog, id).unlink(missing_ok=True)
 
 
 def lift_again(catalog: Path, ids: Collection[str]) -> None:
@@ -63,7 +63,8 @@ def lift_again(catalog: Path, ids: Collection[str]) -> None:
             lift(catalog, record.id)
 
 
-def _path(catalog: Path, id: str) -> Path:
+def record_path(catalog: Path, id: str) -> Path:
+    """Where it is told why scene ``id`` is in quarantine, if it is."""
     try:
         name = safe_id(id)
     except BadData:  # a hostile id still gets its file, under a name of our own

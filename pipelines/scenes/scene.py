@@ -12,6 +12,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.depot import brought
+
 
 class MaskBit(IntFlag):
     """Why a pixel is left out of loss, metrics and statistics; 0 is a usable, labelled pixel."""
@@ -102,7 +104,7 @@ class Scene(BaseModel):
         return pixels.astype(np.float32) * scale + offset
 
     def image_path(self, catalog: Path) -> Path:
-        return Path(catalog) / self.image
+        return brought(Path(catalog) / self.image)
 
     def mask_path(self, catalog: Path) -> Path:
-        return Path(catalog) / self.mask
+        return brought(Path(catalog) / self.mask)

@@ -56,7 +56,7 @@ def write_plan(catalog: Path, plan: Plan) -> None:
     shutil.rmtree(place / "shards", ignore_errors=True)
     for number in range(plan.shards):
         part = plan.model_copy(update={"scenes": plan.of_shard(number)})
-        write_json(_shard(catalog, plan.run, number), part.model_dump(mode="json"))
+        write_json(shard_path(catalog, plan.run, number), part.model_dump(mode="json"))
     write_json(place / "plan.json", plan.model_dump(mode="json"))
 
 
@@ -69,13 +69,14 @@ def read_plan(catalog: Path, run: str) -> Plan:
 
 def read_shard(catalog: Path, run: str, number: int) -> Plan:
     """The plan of ``run`` with the scenes of shard ``number`` alone. Raises ``BadData`` if there is no such shard."""
-    if (path := _shard(catalog, run, number)).exists():
+    if (path := shard_path(catalog, run, number)).exists():
         return Plan.model_validate(read_json(path))
     plan = read_plan(catalog, run)
     return plan.model_copy(update={"scenes": plan.of_shard(number)})
 
 
-def _shard(catalog: Path, run: str, number: int) -> Path:
+def shard_path(catalog: Path, run: str, number: int) -> Path:
+    """Where the plan of one shard lies."""
     return folder(catalog, run) / "shards" / f"{number}.json"
 
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipelines.config import Settings, settings
+from pipelines.depot.retention import forget
 from pipelines.files import read_json
 from pipelines.upkeep.halves import DAY, halves
 from pipelines.workspace.workspace import close_workspace
@@ -46,7 +47,7 @@ def remove_stale(days: int) -> dict[str, int]:
     gone["logs shortened"] = sum(map(_shorten, here.home.glob("logs/*.log")))
     for folder in (here.home / "atlas", _logs()):
         _remove_empty(folder)
-    return gone
+    return gone | forget(time.time() - at_work * DAY) if here.store else gone
 
 
 def _reports(here: Settings) -> list[Path]:

@@ -50,20 +50,23 @@ def close_workspace(run: str) -> None:
 def environment(commit: str) -> dict[str, str]:
     """The environment for commands in a workspace: the same places, this interpreter first on the path."""
     here = settings()
-    return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
-        "SWATH_HOME": str(here.home),
-        "SWATH_CATALOG": str(here.catalog),
-        "SWATH_PREDICTIONS": str(here.predictions),
-        "SWATH_REPORTS": str(here.reports),
-        "SWATH_GIT_REMOTE": here.git_remote,
-        "SWATH_GIT_BRANCH": here.git_branch,
-        "SWATH_DVC_REMOTE": here.dvc_remote,
-        "SWATH_DVC_CACHE": str(here.dvc_cache),
-        "MLFLOW_TRACKING_URI": here.mlflow_uri,
-        "SWATH_REVISION": commit,
-        "PYTHONUNBUFFERED": "1",
-    }
+    folders = {"SWATH_CATALOG": here.catalog, "SWATH_PREDICTIONS": here.predictions, "SWATH_REPORTS": here.reports}
+    named = {} if here.store else {name: str(folder) for name, folder in folders.items()}
+    return (
+        os.environ
+        | named
+        | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+            "SWATH_HOME": str(here.home),
+            "SWATH_GIT_REMOTE": here.git_remote,
+            "SWATH_GIT_BRANCH": here.git_branch,
+            "SWATH_DVC_REMOTE": here.dvc_remote,
+            "SWATH_DVC_CACHE": str(here.dvc_cache),
+            "MLFLOW_TRACKING_URI": here.mlflow_uri,
+            "SWATH_REVISION": commit,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )
 
 
 def _folder(run: str) -> Path:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pipelines.atlas.places import below
 from pipelines.config import settings
+from pipelines.depot import look
 from pipelines.errors import BadData, SwathError
 from plugins.pages import atlas, datasets, drift, models, overview, runs, scenes
 from plugins.pages.site import STATIC, problem
@@ -19,7 +20,7 @@ _DAY = "private, max-age=86400"
 
 app = FastAPI(title="Swath", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
 for part in (overview, atlas, models, drift, datasets, scenes, runs):
-    app.include_router(part.router)
+    app.include_router(part.router, dependencies=[Depends(look)])
 
 
 @app.get("/static/{path:path}")
@@ -36,7 +37,7 @@ def leaflet(path: str) -> FileResponse:
     return _file(Path(BASE_DIR), path, _DAY)
 
 
-@app.get("/reports/{path:path}")
+@app.get("/reports/{path:path}", dependencies=[Depends(look)])
 def report(path: str) -> FileResponse:
     """A file below the reports folder: Data Docs and drift reports."""
     return _file(settings().reports, path, "private, no-cache")

@@ -44,7 +44,7 @@ def _summary(name: str) -> dict[str, Any]:
 
 def _notices() -> list[dict[str, Any]]:
     found = []
-    for path in (settings().home / "notices").glob("*.json"):
+    for path in settings().notices.glob("*.json"):
         with suppress(FileNotFoundError):  # upkeep removes old ones
             found.append(dict(read_json(path)))
     return sorted(found, key=lambda notice: str(notice["when"]), reverse=True)[:_LATEST]
