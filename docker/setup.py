@@ -17,7 +17,7 @@ POOLS = (("gpu", "1", "Training and mapping"), ("io", "4", "Fetching"))
 
 def main() -> None:
     """The databases of Airflow and MLflow, brought to their versions; the one login, where its password is given;
-    the pools; a bucket each for DVC, MLflow and the logs of tasks."""
+    the pools; a bucket each for scenes and maps, DVC, MLflow and the logs of tasks."""
     os.umask(0o077)
     if password := os.environ.get("SWATH_ADMIN_PASSWORD"):
         write_json(Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), {"admin": password})
@@ -28,8 +28,8 @@ def main() -> None:
         if subprocess.run(["airflow", "pools", "get", name], stdout=subprocess.DEVNULL).returncode != 0:
             subprocess.run(["airflow", "pools", "set", name, slots, meaning], check=True)
     store = boto3.client("s3")
-    for bucket in (settings().dvc_remote.removeprefix("s3://").split("/")[0], "mlflow", "logs"):
-        make_bucket(store, bucket)
+    for address in filter(None, (settings().store, settings().dvc_remote, "s3://mlflow", "s3://logs")):
+        make_bucket(store, address.removeprefix("s3://").split("/")[0])
 
 
 def make_bucket(store: Any, name: str) -> None:

@@ -109,14 +109,25 @@ def test_named_volumes_hold_what_must_outlive_a_container():
     declared = set(read()["volumes"])
     used = {v.split(":")[0] for s in SERVICES.values() for v in s.get("volumes", []) if ":" in v and v[0] not in "./"}
     assert used == declared
-    assert all(any(v.startswith("shared:") for v in SERVICES[f"worker-{kind}"]["volumes"]) for kind in ("cpu", "io"))
 
 
-def test_workspaces_are_never_shared_between_workers():
-    """DVC's locks are made of process ids, so a workspace belongs to one container."""
+def test_no_two_services_share_a_disk_but_for_the_login_that_setup_makes():
+    users: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for volume in service.get("volumes", []):
+            if not volume.startswith(("/", "./")):
+                users.setdefault(volume.split(":")[0], set()).add(name)
+    assert {volume: names for volume, names in users.items() if len(names) > 1} == {"login": {"setup", "api-server"}}
     for name in ("worker-cpu", "worker-io", "worker-gpu"):
-        environment, volumes = SERVICES[name]["environment"], SERVICES[name]["volumes"]
-        assert environment["SWATH_HOME"] in volumes  # anonymous: the container's own
+        assert SERVICES[name]["volumes"] == [SERVICES[name]["environment"]["SWATH_HOME"]]  # anonymous: its own
+
+
+def test_what_tasks_leave_goes_to_the_store():
+    environment = SERVICES["worker-cpu"]["environment"]
+    places = ("SWATH_STORE", "SWATH_DVC_REMOTE", "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER")
+    assert all(environment[name].startswith("s3://") for name in places)
+    assert environment["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "True"
+    assert not {"SWATH_CATALOG", "SWATH_PREDICTIONS", "SWATH_REPORTS"} & set(environment)
 
 
 def test_every_queue_of_the_dags_has_a_worker():
