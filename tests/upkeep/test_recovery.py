@@ -88,6 +88,7 @@ def test_what_a_lost_installation_knew_and_made_comes_out_of_a_copy(
     home.rename(tmp_path / "lost-again")
     elsewhere = tmp_path / "elsewhere"
     monkeypatch.setenv("SWATH_HOME", str(elsewhere))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # which MLflow itself has set in this process
     swath("restore", tmp_path / "copies")
     assert told(elsewhere, tmp_path / "there") == before
 
