@@ -44,6 +44,9 @@ KNOWN = frozenset(
         "SWATH_REVISION",
         "SWATH_RUN",
         "SWATH_SERVICE_MEMORY",
+        "SWATH_STORE",
+        "SWATH_STORE_CACHE",
+        "SWATH_VIEW",
         "SWATH_WORKER_CPUS",
         "SWATH_WORKER_MEMORY",
     ]
