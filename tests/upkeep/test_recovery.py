@@ -61,7 +61,9 @@ def swath(*words: str | Path) -> str:
 
 def told(home: Path, out: Path) -> tuple[str, dict[str, bytes]]:
     """What is told of the map, and what the champion makes of its scene now."""
-    explained = swath("explain", home / "predictions" / PROJECT / "v1" / "scene").replace(str(home), "HOME")
+    explained = swath("explain", home / "predictions" / PROJECT / "v1" / "scene")
+    for place in (home, home.parent / "home"):  # the map's item names where its image was then
+        explained = explained.replace(str(place), "HOME")
     out.mkdir()
     image = out / "scene_N0208_R1.tif"  # a name that tells its processing baseline
     shutil.copy(home / "catalog" / PROJECT / "scenes" / "scene" / "image.tif", image)
