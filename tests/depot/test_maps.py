@@ -66,7 +66,8 @@ def champion(tmp_path: Path, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> N
     address = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     mlflow.set_tracking_uri(address)
-    client = mlflow.MlflowClient(address, address)
+    mlflow.set_registry_uri(address)  # which an earlier test of this process may have set
+    client = mlflow.MlflowClient()
     client.create_registered_model("sample")
     client.create_model_version("sample", str(bundle), tags={BUNDLE_TAG: str(bundle)})
     client.set_registered_model_alias("sample", "champion", "1")
