@@ -22,6 +22,9 @@ from pipelines.scenes.scene import Band, Scene
 
 Bounds = tuple[float, float, float, float]  # degrees: west, south, east, north; west > east over the antimeridian
 
+_Index = tuple[int, int] | None  # when it was written, to the second in a store, and which file that is
+_Versions = tuple[tuple[int, int], ...]  # number, and when a map of it last came or went
+
 _VERSION = re.compile(r"v([1-9]\d*)")
 
 
@@ -98,7 +101,9 @@ def spans(bounds: Bounds) -> list[tuple[float, float]]:
 
 
 @lru_cache(maxsize=4)
-def _atlas(project: str, catalog: Path, predictions: Path, index: int, versions: tuple[tuple[int, int], ...]) -> Atlas:
+def _atlas(
+    project: str, catalog: Path, predictions: Path, index: _Index, versions: tuple[tuple[int, int], ...]
+) -> Atlas:
     scenes = _scenes(catalog, index)
     known = {scene.id for scene in scenes}
     maps, legends = {}, {}
@@ -112,7 +117,7 @@ def _atlas(project: str, catalog: Path, predictions: Path, index: int, versions:
 
 
 @lru_cache(maxsize=4)
-def _scenes(catalog: Path, index: int) -> tuple[Scene, ...]:
+def _scenes(catalog: Path, index: _Index) -> tuple[Scene, ...]:
     """Read anew when the catalog changes, and not for each map that is made of its scenes meanwhile."""
     bands: dict[tuple[Band, ...], tuple[Band, ...]] = {}  # the same for most scenes, and kept once
     scenes = [
@@ -127,14 +132,16 @@ def _mapped(folder: Path, changed: int) -> frozenset[str]:
     return frozenset(item.parent.name for item in folder.glob("*/item.json"))
 
 
-def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, int, tuple[tuple[int, int], ...]]:
+def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, _Index, _Versions]:
     index = catalog / "catalog.json"
     numbers = [
         (int(found[1]), path.stat().st_mtime_ns)  # of a folder: changes when a map comes, goes or is made again
         for path in (predictions.iterdir() if predictions.is_dir() else ())
         if (found := _VERSION.fullmatch(path.name)) and path.is_dir()
     ]
-    return catalog, predictions, index.stat().st_mtime_ns if index.exists() else 0, tuple(sorted(numbers))
+    written = index.stat() if index.exists() else None
+    changed = (written.st_mtime_ns, written.st_ino) if written else None
+    return catalog, predictions, changed, tuple(sorted(numbers))
 
 
 def _legend(item: Path) -> tuple[Entry, ...]:
