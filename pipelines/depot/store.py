@@ -104,6 +104,14 @@ class Store:
                 raise Conflict(f"{self.address}/{stored.key} was removed meanwhile; run the command again.") from None
             os.utime(draft, (time.time(), found["LastModified"].timestamp()))
 
+    def read(self, key: str) -> bytes | None:
+        """The bytes of the small object ``key``, if there is one."""
+        try:
+            with self._asked(key):
+                return bytes(self._client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
+        except _Missing:
+            return None
+
     def put(self, source: Path, key: str) -> Stored:
         """Upload the file ``source``, whatever was there."""
         with self._asked(key):
@@ -121,7 +129,7 @@ class Store:
             with self._asked(key):
                 self._client.put_object(Bucket=self.bucket, Key=self.name(key), Body=body, **condition)
         except (Conflict, _Missing):
-            if self._read(key) != body:  # an answer that was lost makes the client ask again
+            if self.read(key) != body:  # an answer that was lost makes the client ask again
                 raise Conflict(f"Another process has changed {self.address}/{key}; run the command again.") from None
         return self._sent(key)
 
@@ -159,13 +167,6 @@ class Store:
         if found is None:
             raise Conflict(f"{self.address}/{key} was removed as soon as it was written; run the command again.")
         return found
-
-    def _read(self, key: str) -> bytes | None:
-        try:
-            with self._asked(key):
-                return bytes(self._client.get_object(Bucket=self.bucket, Key=self.name(key))["Body"].read())
-        except _Missing:
-            return None
 
     @contextmanager
     def _asked(self, key: str) -> Iterator[None]:

@@ -25,6 +25,12 @@ def tracked_by(file: Path) -> list[Output]:
     return list(yaml.safe_load(file.read_text(encoding="utf-8"))["outs"])
 
 
+def in_cache(output: Output) -> bool:
+    """Whether this machine's cache has the object of ``output``; of a folder, its list of files."""
+    name = str(output["md5"])
+    return (settings().dvc_cache / "files" / "md5" / name[:2] / name[2:]).is_file()
+
+
 def discard_damaged(outputs: Iterable[Output]) -> list[str]:
     """Remove from this machine's cache every object of ``outputs`` whose bytes are not those of its name, so that DVC
     gets or makes it anew; returns the paths of the outputs concerned. Reads all of their bytes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -17,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT, BadData, SwathError
 from pipelines.files import write_text
+from pipelines.workspace import results
 from pipelines.workspace.git import git
-from pipelines.workspace.objects import Output, damaged, discard_damaged, tracked_by
+from pipelines.workspace.objects import Output, damaged, discard_damaged, in_cache, tracked_by
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +46,18 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
     """Run ``dvc repro --single-item`` for ``stage``, having brought what it depends on, and push what it made.
 
     ``lock`` holds the entries of the stages before it in this run, ``released`` those of the last dataset version.
-    An unchanged stage is not run: its outputs come from the workspace, the shared cache or the DVC remote, and are
-    seen to exist, with the bytes that their hashes stand for, before it is called reused; so is a stage that always
-    runs and gave what the last version has.
+    An unchanged stage is not run: its outputs come from the workspace, the shared cache or, where the store tells that
+    another machine made them, the DVC remote. They are seen to exist, with the bytes that their hashes stand for,
+    before it is called reused; so is a stage that always runs and gave what the last version has.
     Raises ``BadData`` where the stage's own command did, ``SwathError`` otherwise.
     """
     started = monotonic()
     add_lock(workspace, lock)
     bring(workspace, definition(workspace, stage).get("deps", []))
+    always = definition(workspace, stage).get("always_changed", False)
+    decides = hashlib.sha256(key(workspace, stage).encode()).hexdigest()
+    if not always:
+        _take(workspace, stage, results.find(decides))
     said = _reproduced(workspace, stage)
     after = read_lock(workspace)[stage]
     outputs = {out["path"]: out["md5"] for out in after.get("outs", [])}
@@ -60,7 +66,8 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
             f"DVC calls stage {stage} done, yet {', '.join(missing)} is missing in {workspace}; run it again."
         )
     _dvc(workspace, "push", "--quiet", stage)
-    always = definition(workspace, stage).get("always_changed", False)
+    if _RUNS in said and not always:
+        results.keep(decides, after)
     unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
     return StageResult(
         stage=stage,
@@ -69,6 +76,20 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
         outputs=outputs,
         lock=lock | {stage: after},
     )
+
+
+def _take(workspace: Path, stage: str, entry: dict[str, Any] | None) -> None:
+    """Have what another machine made of ``stage``, so that DVC finds nothing to run."""
+    if entry is None:
+        return
+    if not results.same(read_lock(workspace).get(stage), entry):
+        add_lock(workspace, {stage: entry})
+    if all(in_cache(out) for out in entry.get("outs", [])):
+        return
+    try:
+        _dvc(workspace, "pull", stage)
+    except SwathError as error:
+        log.warning("What another machine made of stage %s cannot be had, so it is made anew: %s", stage, error)
 
 
 def _reproduced(workspace: Path, stage: str) -> str:
