@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipelines.config import Params, settings
-from pipelines.doctor import folders, leftovers, packages, repository, secrets, services, variables
+from pipelines.doctor import folders, leftovers, packages, repository, secrets, services, store, variables
 from pipelines.doctor.champion import champion
 from pipelines.doctor.databases import database
 from pipelines.doctor.finding import Finding, fault
@@ -54,11 +54,12 @@ def _checks(checkout: Path, params: Params) -> Iterator[Callable[[], list[Findin
     yield lambda: leftovers.half_written(here)
     yield lambda: repository.watched(here.git_remote, here.git_branch)
     yield lambda: repository.remote(here.dvc_remote)
+    yield store.kept
     if "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN" not in os.environ:  # or another database than ours is used
         yield lambda: database(here.home / "airflow" / "airflow.db", "airflow", "`make up` migrates it.")
     if here.mlflow_uri.startswith("sqlite") or (airflow is not None and airflow.instance):
-        store = here.home / "mlflow" / "mlflow.db"
-        yield lambda: database(store, "mlflow", f"mlflow db upgrade sqlite:///{store}")
+        runs = here.home / "mlflow" / "mlflow.db"
+        yield lambda: database(runs, "mlflow", f"mlflow db upgrade sqlite:///{runs}")
     yield lambda: services.mlflow(here.mlflow_uri)
     yield lambda: services.airflow(airflow)
     yield lambda: services.dags(airflow)

@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines.config import settings
+from pipelines.depot import bring
 from pipelines.errors import SwathError
 from pipelines.inference.plan import write_catalog
 from pipelines.upkeep.halves import DAY
@@ -89,5 +90,6 @@ def collect(days: int) -> bool:
 
 
 def project_folders() -> list[str]:
-    """The projects that have maps here."""
+    """The projects that have maps, which are brought, if they lie in a store, without their bytes."""
+    bring(settings().predictions, at_once=())
     return sorted(path.name for path in Path(settings().predictions).glob("[!.]*/") if any(path.glob("v[0-9]*")))

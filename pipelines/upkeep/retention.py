@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pipelines.config import Settings, settings
+from pipelines.depot import bring
 from pipelines.depot.retention import forget
 from pipelines.files import read_json
 from pipelines.upkeep.halves import DAY, halves
@@ -36,13 +37,13 @@ def remove_stale(days: int) -> dict[str, int]:
         "bundles": (here.home.glob("bundles/[!.]*"), days),
         "notices": (here.home.glob("notices/*.json"), days),
         "files of the page": (here.home.glob("atlas/*/*"), days),
-        "reports of drift": (_reports(here), days),
         "logs of runs": (_logs().glob("dag_id=*/run_id=*"), days),
         "logs of parsing": (_logs().glob("dag_processor/[0-9]*"), days),
     }
     gone = {
         kind: sum(map(_remove, [path for path in paths if _is_old(path, age)])) for kind, (paths, age) in kinds.items()
     }
+    gone["reports of drift"] = sum(map(_remove, _reports(here, days)))
     gone["workspaces"] = _close(here, at_work)
     gone["logs shortened"] = sum(map(_shorten, here.home.glob("logs/*.log")))
     for folder in (here.home / "atlas", _logs()):
@@ -50,13 +51,20 @@ def remove_stale(days: int) -> dict[str, int]:
     return gone | forget(time.time() - at_work * DAY) if here.store else gone
 
 
-def _reports(here: Settings) -> list[Path]:
-    """Runs of the watch, but for the newest of each project and those that called for a training."""
+def _reports(here: Settings, days: int) -> list[Path]:
+    """Old runs of the watch, but for the newest of each project and those that called for a training."""
+    bring(here.reports, at_once=("/verdict.json",))
     found = []
     for drift in here.reports.glob("*/drift"):
-        runs = sorted(drift.glob("[!.]*/"), key=_touched)
-        found += [run for run in runs[:-1] if not _called(run)]
+        runs = sorted(drift.glob("[!.]*/"), key=lambda run: (_decided(run), run.name))
+        found += [run for run in runs[:-1] if _decided(run) < time.time() - days * DAY and not _called(run)]
     return found
+
+
+def _decided(run: Path) -> float:
+    """When the watch came to its end. The folder tells less: in a view of the store it is always new."""
+    verdict = run / "verdict.json"
+    return verdict.stat().st_mtime if verdict.exists() else _touched(run)
 
 
 def _called(run: Path) -> bool:

@@ -14,6 +14,7 @@ from pipelines.depot import bring, brought, cache, work
 from pipelines.depot.store import Conflict, Store
 from pipelines.errors import SwathError
 from pipelines.files import write_json
+from pipelines.upkeep.models import project_folders, remove_maps
 from pipelines.upkeep.retention import remove_stale
 from tests.depot.machines import held
 
@@ -146,14 +147,33 @@ def test_the_cache_forgets_what_was_used_the_longest_ago(home: Path, monkeypatch
 
 def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> None:
+        for run, retrain in (("a", True), ("b", False), ("c", False)):
+            write_json(settings().reports / "p" / "drift" / run / "verdict.json", {"retrain": retrain})
+            (settings().reports / "p" / "drift" / run / "report.html").write_text(run)
+        for version in (1, 2, 3):
+            write_json(settings().predictions / "p" / f"v{version}" / "s" / "item.json", {})
+            (settings().predictions / "p" / f"v{version}" / "s" / "classes.tif").write_bytes(b"x")
         write_json(settings().catalog / "p" / "staging" / "old" / "plan.json", {})
         write_json(settings().catalog / "p" / "scenes" / "a" / "a.json", {})
         write_json(settings().predictions / "p" / "staging" / "old" / "plan.json", {})
 
+    def maps() -> list[str]:
+        assert project_folders() == ["p"]
+        return remove_maps("p", 1, 1)
+
     work("old", body)
-    assert sum(remove_stale(1).values()) == 0
+    assert sum(work("maintain", lambda: remove_stale(1)).values()) == 0
     days = time.time() + 4 * 86_400
     monkeypatch.setattr("pipelines.upkeep.retention.time.time", lambda: days)
-    gone = remove_stale(1)
+    gone = work("maintain", lambda: remove_stale(1))
     assert gone["staging of scenes in the store"] == gone["staging of maps in the store"] == 1
-    assert list(held(store)) == ["catalog/p/scenes/a/a.json"]
+    assert gone["reports of drift"] == 1
+    assert work("maintain", maps) == ["v2"]
+    kept = held(store)
+    assert list(kept) == [
+        "catalog/p/scenes/a/a.json",
+        "predictions/p/catalog.json",
+        *[f"predictions/p/v{v}/{name}" for v in (1, 3) for name in ("catalog.json", "s/classes.tif", "s/item.json")],
+        *[f"reports/p/drift/{run}/{name}" for run in ("a", "c") for name in ("report.html", "verdict.json")],
+    ]
+    assert b"v2" not in kept["predictions/p/catalog.json"]
