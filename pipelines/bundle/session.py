@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,11 @@ from pipelines.errors import BadData
 
 Precision = Literal["f32", "bf16"]
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to what the network answers
+
+# OpenVINO makes tables at a process's first answer under a lock of C++, and lets go of Python's meanwhile: a second
+# thread that takes Python's lock and waits for the tables would keep both waiting for ever.
+_alone = threading.Lock()
+_begun = threading.Event()
 
 
 def open_graph(path: Path, threads: int, precision: Precision) -> Graph:
@@ -33,7 +39,9 @@ def open_graph(path: Path, threads: int, precision: Precision) -> Graph:
     def answer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         if not hasattr(mine, "request"):
             mine.request = compiled.create_infer_request()
-        found: NDArray[np.float32] = mine.request.infer({0: pixels}, share_inputs=True)[0]
+        with nullcontext() if _begun.is_set() else _alone:
+            found: NDArray[np.float32] = mine.request.infer({0: pixels}, share_inputs=True)[0]
+        _begun.set()
         return found
 
     return answer
