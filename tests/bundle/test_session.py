@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from pipelines.bundle.session import open_graph
 
-sys.setswitchinterval(1e-6)  # Python's lock goes round as fast as it can: without care they wait for each other for ever
+sys.setswitchinterval(1e-6)  # Python's lock goes round fast: without care they wait for ever
 graph, together, answers = open_graph(Path(sys.argv[1]), 8, "f32"), threading.Barrier(8), []
 
 def ask(number):
