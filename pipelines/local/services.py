@@ -94,6 +94,7 @@ def environment(checkout: Path, services: Services) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": services.mlflow,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # it judges language models, in seven processes that take 2 GB
         "WHYLOGS_NO_ANALYTICS": "True",
         "DO_NOT_TRACK": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
