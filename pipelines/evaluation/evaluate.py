@@ -18,7 +18,7 @@ from pipelines.evaluation.baseline import pixel_forest, train_pixels
 from pipelines.evaluation.chips import network_logits, score_chips, val_temperature
 from pipelines.evaluation.finding import Finder, score_finder
 from pipelines.evaluation.ground import digest, ground_of, read_plan
-from pipelines.evaluation.objects import precision
+from pipelines.evaluation.precision import precision
 from pipelines.evaluation.report import Outcome, summary, write
 from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
 from pipelines.evaluation.stitching import Stitcher

@@ -1,15 +1,13 @@
-"""Scoring found objects: which are true, counted by block of ground, and average precision as COCO has it."""
+"""Scoring found objects: which are true, counted by block of ground."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import shapely
-import torch
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -18,11 +16,9 @@ from pipelines.evaluation.score import Tally
 from pipelines.inference.raster import RasterSource
 from pipelines.labels.boxes import Boxes
 from pipelines.scenes.scene import Scene
-from pipelines.training.detection import average_precision, coco_evaluator
 from pipelines.training.objects import OVERLAP, Objects
 
 BACKGROUND = 0
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -121,26 +117,6 @@ def best_threshold(found: Sequence[tuple[Truth, Objects]]) -> float:
     return float((score[best] + following[best]) / 2)  # between two scores, so that rounding decides nothing
 
 
-def precision(found: Sequence[tuple[Truth, Objects]], names: Sequence[str]) -> dict[str, Any]:
-    """Average precision by COCO's evaluator over the scored ground of scenes: ``map`` (IoU 0.5 to 0.95) and ``map50``,
-    and both of each class but the background; ``None`` where the truth has no object."""
-    coco = coco_evaluator()
-    for truth, objects in found:
-        shown = objects[counted(truth, objects)[0]]
-        predicted: Arrays = {"boxes": shown.boxes, "scores": shown.scores, "labels": shown.classes.astype(np.int64)}
-        on_ground = truth.boxes.corners[truth.scored], truth.boxes.classes[truth.scored].astype(np.int64)
-        coco.update([_tensors(predicted)], [_tensors(dict(zip(("boxes", "labels"), on_ground, strict=True)))])
-    each, nothing = average_precision(coco), np.empty(0)
-    scores = {
-        name: {"ap": _mean(each.get(index, nothing)), "ap50": _mean(each.get(index, nothing)[:1])}
-        for index, name in enumerate(names)
-        if index != BACKGROUND
-    }
-    known = [one for one in scores.values() if one["ap"] is not None]
-    means = [_mean(np.array([one[key] for one in known], np.float64)) for key in ("ap", "ap50")]
-    return {"map": means[0], "map50": means[1], "classes": scores}
-
-
 def _blocks_at(corners: NDArray[np.float32], chips: pd.DataFrame) -> NDArray[np.object_]:
     centres = (corners[:, :2] + corners[:, 2:]) / 2
     found = np.full(len(centres), None, object)
@@ -153,11 +129,3 @@ def _blocks_at(corners: NDArray[np.float32], chips: pd.DataFrame) -> NDArray[np.
 
 def _nothing(classes: int) -> Counts:
     return np.zeros((classes, classes), np.int64)
-
-
-def _tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
-
-
-def _mean(values: NDArray[np.float64]) -> float | None:
-    return round(float(values.mean()), 6) if len(values) and np.isfinite(values).all() else None

@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from torchmetrics.detection import MeanAveragePrecision
 
 from pipelines.config.params import Train
 from pipelines.dataset.boxes import BoxStore, usable
@@ -20,6 +19,7 @@ from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.training.augment import Attitude
 from pipelines.training.batches import BatchOrder, ChipBatches, Draw, seed_of
 from pipelines.training.checkpoint import Normalized
+from pipelines.training.coco import average_precision, coco_evaluator
 from pipelines.training.detector import Detector, Target
 from pipelines.training.objects import suppressed
 from pipelines.training.task import optimizers
@@ -119,24 +119,6 @@ class DetectionTask(L.LightningModule):
     def _loss(self, batch: ObjectBatch) -> Tensor:
         detector = cast(Detector, self.trained.network)
         return detector.losses((batch.images - self.trained.mean) / self.trained.std, batch.targets)
-
-
-def coco_evaluator() -> MeanAveragePrecision:
-    """COCO's evaluator, for ``average_precision``."""
-    return MeanAveragePrecision(backend="pycocotools", extended_summary=True, max_detection_thresholds=[1, 100, 10**6])
-
-
-def average_precision(evaluator: MeanAveragePrecision) -> dict[int, NDArray[np.float64]]:
-    """Of each class that is true or found somewhere, by its index: average precision ``(10,)`` at IoU 0.5 to 0.95; NaN
-    where it is never true.
-
-    These are the evaluator's own precisions. Its summary takes the first 100 objects of an image alone, and a scene
-    holds more.
-    """
-    found = evaluator.compute()
-    precision = found["precision"][:, :, :, 0, -1].double()  # IoU, recall, class; objects of all sizes, and all of them
-    each = precision.where(precision >= 0, torch.nan).nanmean(dim=1).T.numpy()
-    return dict(zip(np.atleast_1d(found["classes"].numpy()).tolist(), each, strict=True))
 
 
 def predictions(answers: NDArray[np.float32]) -> list[dict[str, Tensor]]:

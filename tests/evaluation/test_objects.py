@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipelines.evaluation import metrics as m
-from pipelines.evaluation.objects import Truth, best_threshold, matched, precision, tally_objects
+from pipelines.evaluation.objects import Truth, best_threshold, matched, tally_objects
+from pipelines.evaluation.precision import precision
 from pipelines.evaluation.score import Tally, by
 from pipelines.labels.boxes import Boxes
 from pipelines.training.objects import Objects
