@@ -74,7 +74,7 @@ def half_written(here: Settings) -> list[Finding]:
     """Drafts that nobody has gone on with for a day. They are in nobody's way and take room."""
     if not (left := halves(here, 1)):
         return [fine("Half-written", "nothing is left")]
-    what = f"{len(left)} folders of killed tasks, such as {left[0]}."
+    what = f"{len(left)} files and folders of killed tasks, such as {left[0]}."
     return [
         warning("Half-written", what, "`swath maintain` removes those of a week ago; a map is taken up from there.")
     ]

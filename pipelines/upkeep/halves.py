@@ -1,4 +1,4 @@
-"""What a killed process leaves half-written: drafts of `pipelines.files.replacing`, and rows of maps."""
+"""What a killed process leaves half-written: drafts of `pipelines.files.replacing`, rows of maps, DVC's own drafts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 from pipelines.config import Settings
 
 DAY = 86_400  # seconds
-_DRAFT = re.compile(r"\..+\.(\d+|work)")  # .work holds the rows of a map
+_DRAFT = re.compile(r"\..+\.(\d+|work|tmp)")  # .work holds the rows of a map, .tmp what DVC copies
 
 
 def halves(here: Settings, days: float) -> list[Path]:
-    """Folders that nothing has touched for ``days``, so that nobody is still at work on them."""
+    """Files and folders that nothing has touched for ``days``, so that nobody is still at work on them."""
     limit = time.time() - days * DAY
     return sorted(path for path in _candidates(here) if _DRAFT.fullmatch(path.name) and _touched(path) < limit)
 
@@ -27,6 +27,8 @@ def _candidates(here: Settings) -> Iterator[Path]:
         yield from folder.glob(".*")
     for pattern in ("workspaces/.*", "atlas/*/.*", "atlas/*/*/.*"):
         yield from here.home.glob(pattern)
+    for store in (here.dvc_cache, Path(here.dvc_remote)):  # one in a bucket keeps no halves
+        yield from store.glob("files/md5/*/.*.tmp")
     for pattern in ("*/.*", "*/scenes/.*", "*/quarantine/.*"):
         yield from here.catalog.glob(pattern)
     for pattern in ("*/.*", "*/v*/.*", "*/v*/failed/.*"):

@@ -204,7 +204,7 @@ def _next_number(bare: Path, project: str) -> int:
 
 def _push_run_cache(workspace: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "push", "--quiet", "--run-cache", DATASET_OUTPUT],
+        [sys.executable, "-m", "dvc", "push", "--run-cache", DATASET_OUTPUT],
         cwd=workspace,
         env=os.environ,
         capture_output=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
         raise SwathError(
             f"DVC calls stage {stage} done, yet {', '.join(missing)} is missing in {workspace}; run it again."
         )
-    _dvc(workspace, "push", "--quiet", stage)
+    _dvc(workspace, "push", stage)
     if _RUNS in said and not always:
         results.keep(decides, after)
     unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
@@ -223,6 +224,8 @@ def _dvc(workspace: Path, *arguments: str) -> str:
                 log.info("%s", line.rstrip())
     if running.returncode == 0:
         return "\n".join(lines)
+    for draft in re.findall(r"-> '(/[^']+/\.[\w-]+\.tmp)'", "\n".join(lines)):
+        Path(draft).unlink(missing_ok=True)  # DVC leaves it, and on a full disk it takes the room that it lacked
     own = next((line.removeprefix("swath: ") for line in reversed(lines) if line.startswith("swath: ")), None)
     text = own or " ".join(line for line in lines[-3:] if line)
     # DVC reports the status of the command that failed only in its words.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sqlite3
 import subprocess
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipelines.files import sha256
+from pipelines.files import read_json, sha256
 from tests.faults.world import World
 
 Facts = dict[str, str]
@@ -22,8 +23,11 @@ _FREE = re.compile(
     r"|dvc\.lock$"  # which holds that file's hash; what else it names is compared file by file
     r"|^decisions/|swath-decisions/"  # commits that tell when
     r"|plan\.json$|quarantine/.*\.json$"  # when
+    r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
     r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at)$"
 )
+_MOMENT = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z\b")  # in names that Great Expectations gives
+_TIMED = re.compile(r"staging/[^/]+/shard-\d+\.json$")  # results of tasks, which tell how long they took
 # Not of the outcome: databases and logs of services, bytecode, and stores that are told by their content.
 _APART = ("airflow", "decisions.git", "dvc", "logs", "mlflow", "notices", "pycache", "services.json", "source.git")
 
@@ -68,8 +72,10 @@ def _files(home: Path) -> Iterator[tuple[str, str]]:
             yield f"bundles/*/{Path(*name.parts[2:])}", sha256(path)
         elif path.name.endswith(".lock") and path.name != "dvc.lock":
             continue  # of `alone`: a file that stays, of which the system has let go
+        elif _TIMED.search(str(name)):
+            yield str(name), json.dumps({key: said for key, said in read_json(path).items() if key != "seconds"})
         else:
-            yield str(name), sha256(path)
+            yield _MOMENT.sub("*", str(name)), sha256(path)
 
 
 def _stores(dvc: Path) -> Iterator[tuple[str, str]]:

@@ -47,6 +47,16 @@ def test_a_run_that_may_still_be_at_work_keeps_its_folders_whatever_is_asked(hom
     assert not list(home.rglob("f"))
 
 
+def test_what_dvc_copied_halfway_goes_and_what_it_copies_now_stays(home: Path) -> None:
+    for side in ("cache", "remote"):
+        put(home / "dvc" / side / "files" / "md5" / "ab" / ".QWxhIG1ha290YQ.tmp", 4)
+        put(home / "dvc" / side / "files" / "md5" / "cd" / ".c2EgbWEgYWxlLg.tmp", 1)
+        put(home / "dvc" / side / "files" / "md5" / "ab" / "cdef", 4)
+    assert remove_stale(1)["half-written"] == 2
+    left = sorted(path.name for path in home.rglob("*") if path.is_file())
+    assert left == [".c2EgbWEgYWxlLg.tmp"] * 2 + ["cdef"] * 2
+
+
 def test_of_the_watch_the_newest_run_and_those_that_called_for_a_training_stay(home: Path) -> None:
     for run, days, retrain in (("a", 90, "true"), ("b", 80, "false"), ("c", 70, "false")):
         put(home / "reports" / "p" / "drift" / run / "verdict.json", days, f'{{"retrain": {retrain}}}')
