@@ -67,6 +67,25 @@ def test_no_secret_is_written_into_the_file():
                 assert str(value).startswith("${"), name
 
 
+def test_each_service_has_the_secrets_that_it_uses_and_no_others():
+    holders: dict[str, set[str]] = {}
+    for name, service in SERVICES.items():
+        for secret in re.findall(r"\$\{(\w+):\?", str(service.get("environment", {}))):
+            holders.setdefault(secret, set()).add(name)
+    airflow = {"api-server", "scheduler", "dag-processor", "triggerer"}
+    workers = {"worker-cpu", "worker-io", "worker-gpu"}
+    assert holders == {
+        "AIRFLOW_JWT_SECRET": {"api-server", "scheduler"},
+        "AIRFLOW_FERNET_KEY": airflow,
+        "SWATH_ADMIN_PASSWORD": {"setup"},
+        "AIRFLOW_API_SECRET": airflow | workers | {"setup"},
+        "SWATH_GIT_REMOTE": airflow | workers | {"setup"},
+        "REDIS_PASSWORD": airflow | workers | {"setup", "redis"},
+        "S3_SECRET_KEY": airflow | workers | {"setup", "mlflow", "s3"},
+        "POSTGRES_PASSWORD": airflow | workers | {"setup", "mlflow", "postgres"},
+    }
+
+
 def test_the_script_makes_every_secret_that_is_required_and_each_time_others():
     required = {name for name, rest in variables().items() if rest.startswith(":?")}
     one, other = made_secrets(), made_secrets()
