@@ -36,6 +36,7 @@ from pipelines.lineage.run import airflow_run
 from pipelines.progress import report
 from pipelines.registry import aliases, pictures, record
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
+from pipelines.registry.object_pictures import draw_objects
 from pipelines.registry.record import Tags
 from pipelines.registry.scores import known_scores, log_frame
 from pipelines.scenes.catalog import verify
@@ -140,24 +141,32 @@ class _Trial:
     def draw(
         self, challenger: ModelVersion, champion: ModelVersion | None, evidence: Evidence
     ) -> tuple[pictures.Shown, ...]:
-        """Log pictures of the worst and the median block to the challenger's run; none where objects are found."""
+        """Log pictures of the worst and the median block to the challenger's run."""
         versions = {"challenger": challenger} | ({"champion": champion} if champion and not evidence.contract else {})
         models = {name: open_bundle(f"models:/{v.name}/{v.version}") for name, v in sorted(versions.items())}
         frame = known_scores(self.client, str(challenger.run_id), self.test)
-        if frame is None or frame.empty or self.params.task == "detection":
+        if frame is None or frame.empty:
             return ()
         shown, labels = [], self.params.labels
         with tempfile.TemporaryDirectory() as scratch:
             for rank, block, scene, miou in pictures.choose(frame, len(self.names), self.miou):
                 report(0, 1, f"drawing the {rank} test block, {block} of scene {scene}")
-                part = self.plan[self.plan["block_id"] == block]
-                ground = ground_of(self.manifest.scene(scene), part, "test", self.data / "labels", labels)
-                assert ground is not None
-                panels = pictures.draw(Path(scratch), rank, ground, self.catalog, models, labels.classes)
+                panels = self.panels(Path(scratch), rank, block, scene, models)
                 shown.append(pictures.Shown(rank=rank, block=block, scene=scene, miou=miou, panels=panels))
             pictures.draw_legend(Path(scratch) / pictures.LEGEND, labels.classes)
             self.client.log_artifacts(str(challenger.run_id), scratch, PICTURES)
         return tuple(shown)
+
+    def panels(self, folder: Path, rank: str, block: str, scene: str, models: dict[str, Bundle]) -> tuple[str, ...]:
+        labels, part = self.params.labels, self.plan[(self.plan["scene_id"] == scene) & (self.plan["split"] == "test")]
+        if self.params.task == "detection":
+            bands = next(iter(models.values())).contract.band_names
+            [truth] = truths_of(self.manifest, part, "test", self.catalog, bands, self.data, labels)
+            return draw_objects(folder, rank, truth, block, self.catalog, models, labels.classes)
+        part = part[part["block_id"] == block]
+        ground = ground_of(self.manifest.scene(scene), part, "test", self.data / "labels", labels)
+        assert ground is not None
+        return pictures.draw(folder, rank, ground, self.catalog, models, labels.classes)
 
     def compared(self, ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
         size = len(self.names)

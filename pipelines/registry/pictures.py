@@ -22,9 +22,10 @@ from pipelines.evaluation.stitching import Stitcher
 from pipelines.inference.raster import RasterSource, in_bands
 from pipelines.inference.runtime import Runtime
 from pipelines.monitoring.pictures import stretched, visible
+from pipelines.scenes.scene import Scene
 
 LEGEND = "legend.png"
-_SIDE = 300  # pixels: Airflow shows a picture no wider
+SIDE = 300  # pixels: Airflow shows a picture no wider
 
 
 class Shown(BaseModel):
@@ -40,7 +41,7 @@ class Shown(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Crop:
+class Crop:
     """A window of a scene as a source of its own."""
 
     source: RasterSource
@@ -85,27 +86,39 @@ def draw(
     table = np.zeros((256, 4), np.uint8)
     for index, one in enumerate(classes):
         table[index] = ImageColor.getcolor(one.color, "RGBA")
-    names = [band.name for band in ground.scene.bands]
+    image, hidden = shaded(ground.scene, catalog, rows, columns)
+    pictures = {"image": image, "labels": table[truth]}
+    for name, bundle in models.items():
+        pictures[name] = table[np.where(hidden, IGNORE, _mapped(bundle, ground, catalog, rows, columns))]
+    for name, picture in pictures.items():
+        enlarged(Image.fromarray(picture))[0].save(folder / f"{rank}-{name}.png")
+    return tuple(f"{rank}-{name}" for name in pictures)
+
+
+def shaded(scene: Scene, catalog: Path, rows: slice, columns: slice) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """A window of a scene as people see it, ``(height, width, 4)``, and which of its pixels are masked."""
+    names = [band.name for band in scene.bands]
     trio = [names[index - 1] for index in visible(names, len(names))]
-    with in_bands(ground.scene, catalog, trio).open() as source:
+    with in_bands(scene, catalog, trio).open() as source:
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         pixels, mask = source.block(window)
     hidden = mask != 0
     shades = np.stack([stretched(np.ma.asarray(channel), hidden) for channel in pixels])
     shades = shades if len(shades) == 3 else shades[[0, 0, 0]]
     solid = np.where(np.isfinite(pixels).all(axis=0), 255, 0).astype(np.uint8)
-    pictures = {"image": np.dstack([*shades, solid]), "labels": table[truth]}
-    for name, bundle in models.items():
-        pictures[name] = table[np.where(hidden, IGNORE, _mapped(bundle, ground, catalog, rows, columns))]
-    for name, picture in pictures.items():
-        _save(Image.fromarray(picture), folder / f"{rank}-{name}.png")
-    return tuple(f"{rank}-{name}" for name in pictures)
+    return np.dstack([*shades, solid]), hidden
+
+
+def enlarged(picture: Image.Image) -> tuple[Image.Image, int]:
+    """At a whole multiple of its size, which is returned too, about as wide as Airflow shows it; nothing is blurred."""
+    factor = max(1, SIDE // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), factor
 
 
 def draw_legend(path: Path, classes: Sequence[LabelClass]) -> None:
     """Colours and names of ``classes``, one below the other."""
     line = 18
-    picture = Image.new("RGBA", (_SIDE, line * len(classes) + 4), "white")
+    picture = Image.new("RGBA", (SIDE, line * len(classes) + 4), "white")
     pen = ImageDraw.Draw(picture)
     for index, one in enumerate(classes):
         top = 3 + line * index
@@ -125,14 +138,6 @@ def _mapped(bundle: Bundle, ground: Ground, catalog: Path, rows: slice, columns:
     stitch = Stitcher(runtime, len(contract.classes), contract.means, *windows, contract.task, runtime.calls)
     found = np.zeros((bottom - top, right - left), np.uint8)
     with in_bands(scene, catalog, contract.band_names).open() as source:
-        for band in stitch(_Crop(source, Window(left, top, right - left, bottom - top))):
+        for band in stitch(Crop(source, Window(left, top, right - left, bottom - top))):
             found[band.rows] = band.probabilities.argmax(axis=0)
     return found[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-
-
-def _save(picture: Image.Image, path: Path) -> None:
-    longest = max(picture.size)
-    factor = max(1, _SIDE // longest)
-    if factor > 1:  # whole pixels of the map, not blurred ones
-        picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-    picture.save(path)

@@ -15,6 +15,8 @@ import rasterio
 import torch
 import yaml
 from numpy.typing import NDArray
+from PIL import Image, ImageColor
+from scipy.ndimage import binary_dilation
 from shapely.geometry import box
 from typer.testing import CliRunner
 
@@ -204,3 +206,36 @@ def test_the_gate_counts_a_detector_as_its_evaluation_did(home: Path) -> None:
             assert outcome.exit_code == 0, outcome.output
     assert '"promote"' in outcome.output
     assert len(read_blocks(home / "data" / "evaluation" / BLOCK_SCORES)) > 2
+    decision = read_json(next((home / "home" / "mlflow").rglob("decision.json")))
+    assert [shown["rank"] for shown in decision["pictures"]] == ["worst", "median"]
+    for shown in decision["pictures"]:
+        assert shown["panels"] == [f"{shown['rank']}-{name}" for name in ("image", "labels", "challenger")]
+        image, labels, challenger = (lines(home, panel) for panel in shown["panels"])
+        expected, (left, top, width) = np.zeros_like(labels), window(home, shown["block"])
+        factor = labels.shape[1] // width
+        for ring in ponds(SIDE, np.random.default_rng(0))[1]:
+            paint(expected, *((np.array(ring) - [left, top, left, top]) * factor).tolist())
+        assert not image.any() and expected.any() and (labels == expected).all()
+        assert challenger.any() and not (challenger & ~binary_dilation(expected, iterations=8)).any()
+
+
+def lines(home: Path, panel: str) -> NDArray[np.bool_]:
+    """Where boxes are drawn in a picture of the decision."""
+    picture = np.asarray(Image.open(next((home / "home" / "mlflow").rglob(f"decision/{panel}.png"))))
+    return (picture[..., :3] == ImageColor.getrgb("#c8443c")).all(axis=-1)
+
+
+def window(home: Path, block: str) -> tuple[int, int, int]:
+    """First column and row of a block of test ground, and its width."""
+    plan = gpd.read_parquet(home / "data" / "plan.parquet")
+    chips = plan[(plan["block_id"] == block) & (plan["split"] == "test")]
+    left, right = int(chips["col"].min()), int((chips["col"] + chips["size"]).max())
+    return left, int(chips["row"].min()), right - left
+
+
+def paint(picture: NDArray[np.bool_], left: int, top: int, right: int, bottom: int) -> None:
+    """The edges of a box, two pixels wide."""
+    rows, columns = np.indices(picture.shape)
+    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    core = (rows >= top + 2) & (rows < bottom - 2) & (columns >= left + 2) & (columns < right - 2)
+    picture |= inside & ~core
