@@ -48,9 +48,9 @@ def pushed(lines: Iterable[str]) -> Iterable[tuple[str, list[str]]]:
         if ref != watched or not new.strip("0"):
             continue
         compared = ["diff", old, new] if old.strip("0") else ["ls-tree", "-r", new]  # a new branch has no former tip
-        command = ["git", *compared, "--name-only"]
-        changed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        if files := [name for name in changed if name in DECIDING or name.endswith(".dvc")]:
+        command = ["git", *compared, "--name-only", "-z"]  # by lines it writes names that are not ASCII in quotes
+        said = subprocess.run(command, capture_output=True, check=True).stdout.decode(errors="replace")
+        if files := [name for name in said.split("\0") if name in DECIDING or name.endswith(".dvc")]:
             yield new, files
 
 

@@ -27,13 +27,14 @@ def fetch(stored: Stored) -> None:
     target = place(stored)
     now = time.time()
     if target.exists():
-        if now - target.stat().st_atime > _IN_USE:
+        if now - target.stat().st_atime > _IN_USE / 2:
             os.utime(target, (now, target.stat().st_mtime))
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     for other in target.parent.glob(f"{_escaped(target.name.rpartition('@')[0])}@*"):
-        if now - other.stat().st_atime > _DAY:  # a version that is no more
-            other.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # another process of this machine was faster
+            if now - other.stat().st_atime > _DAY:  # a version that is no more
+                other.unlink()
     store().fetch(stored, target)
 
 
@@ -83,22 +84,39 @@ def moved(path: Path, sent: Stored) -> Stored:
 
 
 def tidy() -> None:
-    """Remove what commands left that were killed long ago, and what was used the longest ago above the limit."""
+    """Remove what commands left that were killed long ago, and what was used the longest ago above the limit.
+
+    What a view links to stays, for it may be read at any time.
+    """
     now = time.time()
     for path in (settings().home / "depot" / "views").glob("*"):
         if path.name != "page" and now - path.lstat().st_mtime > _VIEWS:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
-    found = []
-    for path in objects().rglob("*@*"):
-        with suppress(FileNotFoundError):
-            state = path.stat()
-            found.append((state.st_atime, state.st_size, path))
+    found, needed = [], _linked()
+    for top, folders, names in os.walk(objects()):
+        for draft in [name for name in folders if name.startswith(".")]:  # of `replacing`; nobody may come to end it
+            folders.remove(draft)
+            with suppress(FileNotFoundError):
+                if now - Path(top, draft).stat().st_mtime > _DAY:
+                    shutil.rmtree(Path(top, draft), ignore_errors=True)
+        for path in (Path(top, name) for name in names):
+            with suppress(FileNotFoundError):
+                state = path.stat()
+                found.append((state.st_atime, state.st_size, path))
     excess = sum(size for _, size, _ in found) - settings().store_cache
     for used, size, path in sorted(found):
         if excess <= 0 or now - used < _IN_USE:
             break
+        if str(path) in needed:
+            continue
         path.unlink(missing_ok=True)
         excess -= size
+
+
+def _linked() -> set[str]:
+    """What the links of all views lead to, the page's included."""
+    views = settings().home / "depot" / "views"
+    return {str(path.readlink()) for path in views.glob("[!.]*/**/*") if path.is_symlink()}
 
 
 def objects() -> Path:

@@ -28,6 +28,7 @@ from pipelines.files import alone, write_json
 
 _ATTEMPTS = 6
 _FRESH = 30  # seconds that the page may be behind
+_TIDY = 3_600  # seconds between looks at what of the page's cache may go
 
 _Result = TypeVar("_Result")
 _current: View | None = None
@@ -125,6 +126,10 @@ def look() -> None:
             view.bring(root / "catalog", root / "predictions", root / "notices")
             view.bring(root / "reports", at_once=("",))
             seen.touch()
+            tidied = root.with_name(f".{PAGE}.tidied")
+            if not tidied.exists() or time.time() - tidied.stat().st_mtime > _TIDY:
+                cache.tidy()
+                tidied.touch()
     except SwathError:
         if not seen.exists():  # what was seen last is better than nothing
             raise

@@ -18,6 +18,7 @@ from pipelines.errors import SwathError
 from pipelines.files import replacing
 
 AT_ONCE = 16  # requests
+_PART = 8 * 2**20  # bytes that are sent in one request
 _WHOLE = 4 * 2**30  # bytes that a server copies in one request
 _CHANGED = ("PreconditionFailed", "ConditionalRequestConflict", "412")
 _MISSING = ("404", "NoSuchKey", "NotFound")
@@ -114,24 +115,27 @@ class Store:
 
     def put(self, source: Path, key: str) -> Stored:
         """Upload the file ``source``, whatever was there."""
+        size = source.stat().st_size
         with self._asked(key):
+            if size <= _PART:
+                return self._put(source, key)
             self._client.upload_file(str(source), self.bucket, self.name(key))
-        return self._sent(key)
+        return self._sent(key, size)
 
     def exchange(self, source: Path, key: str, former: Stored | None) -> Stored:
         """Upload the small file ``source`` in the place of ``former``, or of nothing.
 
         Raises ``Conflict`` if that is not what is there any more, unless the same bytes are there already.
         """
-        body = source.read_bytes()
         condition = {"IfMatch": f'"{former.etag}"'} if former else {"IfNoneMatch": "*"}
         try:
             with self._asked(key):
-                self._client.put_object(Bucket=self.bucket, Key=self.name(key), Body=body, **condition)
+                return self._put(source, key, **condition)
         except (Conflict, _Missing):
-            if self.read(key) != body:  # an answer that was lost makes the client ask again
-                raise Conflict(f"Another process has changed {self.address}/{key}; run the command again.") from None
-        return self._sent(key)
+            found = self.one(key)
+            if self.read(key) == source.read_bytes() and found is not None and found == self.one(key):
+                return found  # an answer that was lost makes the client ask again
+            raise Conflict(f"Another process has changed {self.address}/{key}; run the command again.") from None
 
     def copy(self, stored: Stored, key: str) -> Stored:
         """Copy the very object ``stored`` to ``key`` within the store. Raises ``Conflict`` if it changed."""
@@ -162,11 +166,20 @@ class Store:
             if failed := said.get("Errors"):
                 raise SwathError(f"{self.address}/{failed[0]['Key']} cannot be removed: {failed[0].get('Message')}.")
 
-    def _sent(self, key: str) -> Stored:
-        found = self.one(key)
-        if found is None:
-            raise Conflict(f"{self.address}/{key} was removed as soon as it was written; run the command again.")
-        return found
+    def _put(self, source: Path, key: str, **condition: str) -> Stored:
+        """In one request, whose answer names the very version: who asks later may be told of another's."""
+        answer = self._client.put_object(Bucket=self.bucket, Key=self.name(key), Body=source.read_bytes(), **condition)
+        return Stored(key, answer["ETag"].strip('"'), float(int(time.time())))
+
+    def _sent(self, key: str, size: int | None = None) -> Stored:
+        try:
+            with self._asked(key):
+                head = self._client.head_object(Bucket=self.bucket, Key=self.name(key))
+        except _Missing:
+            head = None
+        if head is None or size not in (None, head["ContentLength"]):
+            raise Conflict(f"{self.address}/{key} was changed as soon as it was written; run the command again.")
+        return Stored(key, head["ETag"].strip('"'), head["LastModified"].timestamp())
 
     @contextmanager
     def _asked(self, key: str) -> Iterator[None]:

@@ -21,7 +21,6 @@ from pipelines.lineage.code import code
 from pipelines.progress import report
 from pipelines.upkeep.trees import DATABASES, Entry, Manifest, left_out, quiet, trees
 
-_PASSING = ("staging", ".lock")  # of runs at work
 _TRIES = 3  # of a tree in which something was replaced while it was read
 
 
@@ -89,12 +88,20 @@ def _walk(name: str, place: Path) -> Iterator[tuple[str, Path]]:
     if not place.is_dir():
         return
     for path in sorted(place.iterdir(), key=lambda path: (path.is_dir(), path.name)):
-        if path.name in _PASSING or (path.name.startswith(".") and not name.endswith(".git")):
+        if _passes(name, path):
             continue
         if path.is_dir() and not path.is_symlink():
             yield from _walk(f"{name}/{path.name}", path)
         else:
             yield f"{name}/{path.name}", path
+
+
+def _passes(name: str, path: Path) -> bool:
+    """Whether ``path``, which lies in ``name``, belongs to a run at work, or is a draft."""
+    tree, *inside = name.split("/")
+    if tree in ("catalog", "predictions") and len(inside) == 1 and path.name == "staging":  # of a project
+        return True
+    return path.name.startswith(".") and not name.endswith(".git")
 
 
 def _entry(store: Path, name: str, path: Path, known: dict[str, Entry]) -> Entry:

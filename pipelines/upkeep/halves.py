@@ -22,7 +22,7 @@ def halves(here: Settings, days: float) -> list[Path]:
 def _candidates(here: Settings) -> Iterator[Path]:
     for folder in {
         here.home,
-        *(here.home / name for name in ("airflow", "bundles", "notices", "progress", "training")),
+        *(here.home / name for name in ("airflow", "bundles", "notices", "progress", "stages", "training")),
     }:
         yield from folder.glob(".*")
     for pattern in ("workspaces/.*", "atlas/*/.*", "atlas/*/*/.*"):

@@ -34,6 +34,7 @@ def remove_stale(days: int) -> dict[str, int]:
         "half-written": (halves(here, at_work), at_work),
         "progress": (here.home.glob("progress/*"), at_work),
         "scratch folders": (here.home.glob("scratch/*"), at_work),
+        "results of stages": (here.home.glob("stages/*"), days),
         "bundles": (here.home.glob("bundles/[!.]*"), days),
         "notices": (here.home.glob("notices/*.json"), days),
         "files of the page": (here.home.glob("atlas/*/*"), days),

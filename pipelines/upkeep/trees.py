@@ -47,8 +47,10 @@ def trees() -> dict[str, Path]:
     here = settings()
     places = {name: here.home / name for name in DATABASES}
     places |= {name: here.home / name for name in ("airflow/secrets", "airflow/passwords.json", "mlflow/artifacts")}
-    places |= {name: here.home / name for name in ("source.git", "decisions.git", "notices")}
-    places |= {"catalog": here.catalog, "predictions": here.predictions, "reports": here.reports}
+    places |= {name: here.home / name for name in ("source.git", "decisions.git")}
+    if here.store is None:
+        places |= {"notices": here.notices, "catalog": here.catalog}
+        places |= {"predictions": here.predictions, "reports": here.reports}
     if "://" not in here.dvc_remote:
         places["dvc/remote"] = Path(here.dvc_remote)
     return places
@@ -58,6 +60,8 @@ def left_out() -> tuple[str, ...]:
     """What lies in a service of its own, and has to be copied by that service's means."""
     here = settings()
     found = []
+    if here.store is not None:
+        found.append(f"The store {here.store} with scenes, maps, reports and notices")
     if "://" in here.dvc_remote:
         found.append(f"The DVC remote {here.dvc_remote}")
     if not here.mlflow_uri.startswith("sqlite") and not (here.home / "mlflow" / "mlflow.db").exists():

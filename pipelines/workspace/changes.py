@@ -29,16 +29,22 @@ def _changed(bare: Path, since: str, until: str) -> set[str]:
     try:
         commits = git("log", "--format=%H %ae", f"{since}..{until}", at=bare).splitlines()
     except SwathError:
-        return set(git("ls-tree", "-r", "--name-only", until, at=bare).splitlines())
-    foreign = [line.split()[0] for line in commits if line.split()[1] != EMAIL]
+        return _names(git("ls-tree", "-r", "-z", "--name-only", until, at=bare))
+    authors = [line.partition(" ") for line in commits]  # of whom some give no address
+    foreign = [commit for commit, _, email in authors if email != EMAIL]
     # -m: a merge counts with what it brings against each parent.
     return {
         path
         for commit in foreign
-        for path in git(
-            "diff-tree", "--root", "-m", "-r", "--no-commit-id", "--name-only", commit, at=bare
-        ).splitlines()
+        for path in _names(
+            git("diff-tree", "--root", "-m", "-r", "-z", "--no-commit-id", "--name-only", commit, at=bare)
+        )
     }
+
+
+def _names(listed: str) -> set[str]:
+    """Paths that git ends with NUL, for it writes others than ASCII in quotes where it lists them by lines."""
+    return set(filter(None, listed.split("\0")))
 
 
 def _decides(path: str) -> bool:

@@ -31,7 +31,8 @@ def git(*arguments: str, at: Path, env: dict[str, str] | None = None) -> str:
         cwd=at,
         env=os.environ | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",  # names of files and people need not be UTF-8
     )
     if done.returncode != 0:
         raise SwathError(f"git {' '.join(arguments)} failed in {at}: {done.stderr.strip() or done.stdout.strip()}")

@@ -26,9 +26,20 @@ def tracked_by(file: Path) -> list[Output]:
 
 
 def in_cache(output: Output) -> bool:
-    """Whether this machine's cache has the object of ``output``; of a folder, its list of files."""
-    name = str(output["md5"])
-    return (settings().dvc_cache / "files" / "md5" / name[:2] / name[2:]).is_file()
+    """Whether this machine's cache has the object of ``output``, and of a folder all that are in it."""
+    return _there(settings().dvc_cache / "files" / "md5", str(output["md5"]))
+
+
+def _there(store: Path, name: str) -> bool:
+    file = store / name[:2] / name[2:]
+    if not file.is_file():
+        return False
+    if not name.endswith(_DIR):
+        return True
+    try:
+        return all(_there(store, entry["md5"]) for entry in read_json(file))
+    except ValueError:  # damaged
+        return False
 
 
 def discard_damaged(outputs: Iterable[Output]) -> list[str]:

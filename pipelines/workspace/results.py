@@ -1,34 +1,41 @@
-"""What each stage gave, in the store: no worker runs what another one has run already."""
+"""What each stage gave, by what decides it: no worker runs what another one has run, and none what it ran before."""
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from pipelines.config import settings
 from pipelines.depot.store import store
-from pipelines.files import write_json
+from pipelines.files import read_json, write_json
 
 _MEANT = ("cmd", "deps", "params")  # what an entry of dvc.lock says of a stage beside its outputs
 
 
 def find(key: str) -> dict[str, Any] | None:
-    """The entry of ``dvc.lock`` that a stage with this ``key`` got last on any machine; ``None`` without a store."""
-    if settings().store is None or (body := store().read(_name(key))) is None:
+    """The entry of ``dvc.lock`` that a stage with this ``key`` got last: on any machine, where there is a store."""
+    if settings().store is not None:
+        body = store().read(f"stages/{key}.json")
+        return None if body is None else dict(json.loads(body))
+    file = _file(key)
+    if not file.exists():
         return None
-    return dict(json.loads(body))
+    os.utime(file)  # what is asked for is not yet old
+    return dict(read_json(file))
 
 
 def keep(key: str, entry: dict[str, Any]) -> None:
-    """Let other machines find ``entry``, whose outputs are in the DVC remote."""
+    """Let ``entry``, whose outputs are in the DVC remote, be found."""
     if settings().store is None:
+        write_json(_file(key), entry)
         return
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "entry.json"
         write_json(file, entry)
-        store().put(file, _name(key))
+        store().put(file, f"stages/{key}.json")
 
 
 def same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
@@ -36,5 +43,5 @@ def same(one: dict[str, Any] | None, other: dict[str, Any]) -> bool:
     return one is not None and all(one.get(word) == other.get(word) for word in _MEANT)
 
 
-def _name(key: str) -> str:
-    return f"stages/{key}.json"
+def _file(key: str) -> Path:
+    return settings().home / "stages" / f"{key}.json"

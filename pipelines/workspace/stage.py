@@ -47,8 +47,8 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
     """Run ``dvc repro --single-item`` for ``stage``, having brought what it depends on, and push what it made.
 
     ``lock`` holds the entries of the stages before it in this run, ``released`` those of the last dataset version.
-    An unchanged stage is not run: its outputs come from the workspace, the shared cache or, where the store tells that
-    another machine made them, the DVC remote. They are seen to exist, with the bytes that their hashes stand for,
+    An unchanged stage is not run: its outputs come from the workspace, the shared cache or the DVC remote, whichever
+    machine made them. They are seen to exist, with the bytes that their hashes stand for,
     before it is called reused; so is a stage that always runs and gave what the last version has.
     Raises ``BadData`` where the stage's own command did, ``SwathError`` otherwise.
     """
@@ -80,7 +80,7 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
 
 
 def _take(workspace: Path, stage: str, entry: dict[str, Any] | None) -> None:
-    """Have what another machine made of ``stage``, so that DVC finds nothing to run."""
+    """Have what was made of ``stage`` before, here or elsewhere, so that DVC finds nothing to run."""
     if entry is None:
         return
     if not results.same(read_lock(workspace).get(stage), entry):
@@ -90,7 +90,7 @@ def _take(workspace: Path, stage: str, entry: dict[str, Any] | None) -> None:
     try:
         _dvc(workspace, "pull", stage)
     except SwathError as error:
-        log.warning("What another machine made of stage %s cannot be had, so it is made anew: %s", stage, error)
+        log.warning("What was made of stage %s before cannot be had, so it is made anew: %s", stage, error)
 
 
 def _reproduced(workspace: Path, stage: str) -> str:

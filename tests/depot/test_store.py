@@ -6,6 +6,7 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,6 +144,46 @@ def test_the_cache_forgets_what_was_used_the_longest_ago(home: Path, monkeypatch
         os.utime(path, (now - hours * 3_600, now))
     cache.tidy()
     assert sorted(path.name for path in objects.rglob("*@*")) == ["1.5.tif@e", "2.tif@e", "3.tif@e"]
+
+
+def test_what_a_killed_fetch_left_and_what_a_view_links_to_are_no_bother(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_STORE_CACHE", "0.000001")
+    objects, view = home / "depot" / "objects", home / "depot" / "views" / "map"
+    old = time.time() - 30 * 3_600
+    for name in ("linked.json@e", "free.json@e", ".image.tif@e.0/image.tif@e"):
+        (objects / name).parent.mkdir(parents=True, exist_ok=True)
+        (objects / name).write_bytes(bytes(900))
+        os.utime(objects / name, (old, old))
+    os.utime(objects / ".image.tif@e.0", (old, old))
+    view.mkdir(parents=True)
+    (view / "linked.json").symlink_to(objects / "linked.json@e")
+    cache.tidy()
+    assert [path.name for path in objects.rglob("*")] == ["linked.json@e"]
+
+
+def test_the_version_that_was_written_is_told_though_another_is_written_at_once(
+    store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Store(store)
+    for name in ("ours", "theirs"):
+        (tmp_path / name).write_text(name)
+    real = place._client.put_object
+
+    def overtaken(**words: Any) -> Any:
+        answer = real(**words)
+        real(Bucket=words["Bucket"], Key=words["Key"], Body=b"theirs")
+        return answer
+
+    monkeypatch.setattr(place._client, "put_object", overtaken)
+    sent = [place.put(tmp_path / "ours", "a"), place.exchange(tmp_path / "ours", "b.json", None)]
+    monkeypatch.undo()
+    monkeypatch.setenv("SWATH_STORE", store)
+    for one in sent:
+        with pytest.raises(Conflict):
+            place.exchange(tmp_path / "ours", one.key, one)
+        assert place.read(one.key) == b"theirs"
 
 
 def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,35 @@ def test_drafts_of_others_and_a_store_inside_of_the_state(home: Path, store: Pat
         backup(home / "reports" / "copies", 7)
 
 
+def test_a_project_or_branch_may_be_called_as_runs_call_what_passes(home: Path, store: Path) -> None:
+    for name in ("catalog/staging/scenes/a/image.tif", "predictions/p/v1/staging/classes.tif"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text("made")
+    append("swath-decisions/staging", lambda entries: {"verdict": "refuse"})
+    decided = read("swath-decisions/staging")
+    backup(store, 7)
+    home.rename(home.with_name("lost"))
+    restore(store)
+    assert (home / "catalog/staging/scenes/a/image.tif").read_text() == "made"
+    assert (home / "predictions/p/v1/staging/classes.tif").read_text() == "made"
+    assert not (home / "catalog/p/staging").exists()
+    shutil.rmtree(home.with_name("watched"))
+    assert git("rev-parse", "refs/heads/swath-decisions/staging", at=home / "decisions.git") and decided
+
+
+def test_what_lies_in_a_store_is_named_and_never_restored_over(
+    home: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_folders = backup(store, 7)
+    monkeypatch.setenv("SWATH_STORE", "s3://swath")
+    manifest = read_manifest(backup(store, 7))
+    assert any("s3://swath" in sentence for sentence in manifest.left_out)
+    assert not [entry for entry in manifest.entries if entry.path.startswith("catalog")]
+    home.rename(home.with_name("lost"))
+    with pytest.raises(BadData, match=r"catalog, .*predictions, reports"):
+        restore(of_folders)
+
+
 def test_state_in_services_of_their_own_is_named(home: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWATH_DVC_REMOTE", "s3://dvc")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from deploy import push_hook
 from pipelines.workspace.changes import relevant_changes, tip
 from pipelines.workspace.git import IDENTITY
 from tests.workspace.conftest import Repository
@@ -26,6 +27,22 @@ def test_the_pipelines_own_commits_do_not_count(repository: Repository, monkeypa
         monkeypatch.setitem(os.environ, name, value)
     own = repository.commit("Lock")
     assert relevant_changes(start, own) == []
+
+
+def test_authors_without_an_address_and_names_in_any_script_count(repository: Repository) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    for name in (b"stra\xc3\x9fe.gpkg.dvc", b"latin-\xe9.gpkg.dvc", b"a b\tc.gpkg.dvc"):
+        (repository.folder / os.fsdecode(name)).write_text("outs: []\n")
+    repository.git("add", "--all")
+    repository.git("commit", "--quiet", "-m", "Labels", "--author", "X <>")
+    now = repository.git("rev-parse", "HEAD")
+    assert relevant_changes(start, now) == ["a b\tc.gpkg.dvc", "latin-\ufffd.gpkg.dvc", "straße.gpkg.dvc"]
+    assert set(relevant_changes("0" * 40, now)) >= {"a b\tc.gpkg.dvc", "straße.gpkg.dvc"}
+    sent = push_hook.pushed([f"{start} {now} refs/heads/main"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(repository.folder)
+        [(revision, files)] = sent
+    assert revision == now and len(files) == 3
 
 
 def test_a_merge_counts_with_what_it_brings(repository: Repository) -> None:

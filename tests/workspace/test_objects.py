@@ -70,3 +70,17 @@ def test_a_damaged_object_of_the_remote_is_named_with_what_to_do_and_doing_it_he
     run("three", "chip")
     train, _ = run("two", "train", chip)
     assert not train.reused
+
+
+def test_what_the_cache_has_let_go_comes_from_the_remote_and_is_not_made_again(repository: Repository) -> None:
+    chip, _ = run("one", "chip")
+    train, folder = run("one", "train", chip)
+    expected = (folder / "data" / "model").read_bytes()
+    shutil.rmtree(settings().home / "workspaces")
+    for file in (settings().dvc_cache / "files").rglob("*"):
+        if file.is_file() and not file.name.endswith(".dir"):  # as `maintain` does with what is old
+            file.unlink()
+    chips, _ = run("two", "chip")
+    again, folder = run("two", "train", chips)
+    assert (chips.reused, again.reused) == (True, True)
+    assert again.outputs == train.outputs and (folder / "data" / "model").read_bytes() == expected
