@@ -20,7 +20,7 @@ _OBJECT = re.compile(r"files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
 _RUN_CACHE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
 _FREE = re.compile(
     r"data/train/run\.json$"  # id of MLflow's run
-    r"|dvc\.lock$"  # which holds that file's hash; what else it names is compared file by file
+    r"|dvc\.lock$|^stages/"  # which holds that file's hash; what else it names is compared file by file
     r"|^decisions/|swath-decisions/"  # commits that tell when
     r"|plan\.json$|quarantine/.*\.json$"  # when
     r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
