@@ -128,9 +128,17 @@ def read_lock(workspace: Path) -> Lock:
 
 
 def add_lock(workspace: Path, lock: Lock) -> None:
-    """Lay ``lock`` over the workspace's ``dvc.lock``, which is how a stage learns what another machine made."""
+    """Lay ``lock`` over the workspace's ``dvc.lock``, which is how a stage learns what another machine made.
+
+    Entries stand in the order of ``dvc.yaml``, whichever stage ended first, so that equal results are equal commits.
+    """
     if lock:
-        merged = {"schema": "2.0", "stages": read_lock(workspace) | lock}
+        order = list(yaml.safe_load((workspace / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
+        entries = read_lock(workspace) | lock
+        known = [stage for stage in order if stage in entries]
+        in_order = [*known, *sorted(entries.keys() - known)]
+        alike = json.loads(json.dumps(entries, sort_keys=True))  # DVC and JSON order what is in an entry differently
+        merged = {"schema": "2.0", "stages": {stage: alike[stage] for stage in in_order}}
         write_text(workspace / "dvc.lock", yaml.safe_dump(merged, sort_keys=False))
 
 

@@ -10,7 +10,7 @@ from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import EMAIL
 from pipelines.workspace.release import Release, Version, release, released_lock, released_revision, version_of
 from pipelines.workspace.source import pin, resolve, resolve_newest
-from pipelines.workspace.stage import StageResult, reproduce
+from pipelines.workspace.stage import StageResult, add_lock, reproduce
 from pipelines.workspace.workspace import close_workspace, open_workspace
 from tests.workspace.conftest import Repository
 
@@ -159,3 +159,15 @@ def test_a_stage_that_fails_says_so(repository: Repository) -> None:
     repository.commit("Break")
     with pytest.raises(SwathError, match="chip"):
         build("one")
+
+
+def test_equal_results_are_equal_locks_whichever_stage_ended_first(repository: Repository) -> None:
+    entry = {"cmd": "x", "deps": [{"path": "a", "md5": "1"}], "outs": [{"path": "b", "md5": "2"}]}
+    turned = {"outs": [{"md5": "2", "path": "b"}], "deps": [{"md5": "1", "path": "a"}], "cmd": "x"}
+    locks = []
+    for name, stages in (("one", ("chip", "train", "evaluate")), ("two", ("train", "evaluate", "chip"))):
+        folder = open_workspace(name, resolve(None))
+        for stage in stages:
+            add_lock(folder, {stage: entry if stage == "chip" or name == "one" else turned})
+        locks.append((folder / "dvc.lock").read_bytes())
+    assert locks[0] == locks[1]
