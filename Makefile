@@ -19,8 +19,8 @@ drift-demo: $(VENV)/.ready  ## changed scenes arrive, drift is flagged, labels a
 up: $(VENV)/.ready  ## Airflow and MLflow stay up
 	@$(SWATH) up
 
-down: $(VENV)/.ready  ## stop them
-	@$(SWATH) down
+down:  ## stop them
+	@test ! -x $(SWATH) || $(SWATH) down
 
 doctor: $(VENV)/.ready  ## is this installation fit to run, and what to do if not
 	@$(SWATH) doctor

@@ -105,7 +105,7 @@ def main() -> None:
     asked.add_argument("--out", type=Path, default=out, help=f"folder of the results, {out}")
     asked.add_argument("--seeds", type=int, default=2, help="sample regions, and draws of the tiles of real imagery")
     asked.add_argument("--first", type=int, default=0, help="the first of these seeds")
-    asked.add_argument("--size", type=int, default=384, help="pixels of a scene's side, a multiple of 128")
+    asked.add_argument("--size", type=int, default=384, help="pixels of a scene's side, a multiple of 64")
     asked.add_argument("--changed", type=int, default=8, help="streams a world and seed that are changed")
     asked.add_argument("--worlds", default="sample,amazon,california,naip")
     asked.add_argument("--processes", type=int, default=os.cpu_count())

@@ -12,7 +12,7 @@ from mlflow.db import upgrade
 from pipelines.config import settings
 from pipelines.files import write_json
 
-POOLS = (("gpu", "1", "Training and mapping"), ("io", "4", "Fetching"))
+POOLS = (("gpu", "1", "Training and evaluation"), ("io", "4", "Fetching"))
 
 
 def main() -> None:

@@ -157,7 +157,11 @@ def test_every_queue_of_the_dags_has_a_worker():
 
 
 def test_the_settings_are_those_that_the_package_reads():
-    readers = ("pipelines/config/settings.py", "plugins/notices.py", "dags/maintain.py")
+    readers = (
+        "pipelines/config/settings.py",
+        *(f"plugins/{name}.py" for name in ("notices", "defaults", "git_push")),
+        "dags/maintain.py",
+    )
     text = "".join((ROOT / name).read_text() for name in readers)
     named = {n for n in SERVICES["worker-cpu"]["environment"] if n.startswith(("SWATH_", "MLFLOW_TRACKING"))}
     assert named and all(re.search(rf"\b{name}\b", text) for name in named)

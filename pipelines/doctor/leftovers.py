@@ -76,7 +76,9 @@ def half_written(here: Settings) -> list[Finding]:
         return [fine("Half-written", "nothing is left")]
     what = f"{len(left)} files and folders of killed tasks, such as {left[0]}."
     return [
-        warning("Half-written", what, "`swath maintain` removes those of a week ago; a map is taken up from there.")
+        warning(
+            "Half-written", what, "`swath maintain --days 7` removes those of a week ago; a map is taken up from there."
+        )
     ]
 
 

@@ -32,7 +32,7 @@ def mlflow(uri: str) -> list[Finding]:
         )
         return [fault("MLflow", f"{uri} does not answer: {error or type(error).__name__}", do)]
     if answer.text.strip() != here:
-        do = "Run server and clients at one version (docs/operations.md, Upgrading)."
+        do = "Run server and clients at one version (docs/operations.md, Moving to a new version)."
         return [warning("MLflow", f"{uri} is {answer.text.strip()[:40]}, and {here} is installed here.", do)]
     return [fine("MLflow", f"{uri} answers, version {here}")]
 

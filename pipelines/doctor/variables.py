@@ -43,6 +43,7 @@ KNOWN = frozenset(
         "SWATH_RETRY_SECONDS",
         "SWATH_REVISION",
         "SWATH_RUN",
+        "SWATH_S3_MEMORY",
         "SWATH_SERVICE_MEMORY",
         "SWATH_STORE",
         "SWATH_STORE_CACHE",
@@ -60,6 +61,10 @@ def unknown(environment: Mapping[str, str]) -> list[Finding]:
     for name in ours:
         if name not in KNOWN:
             meant = difflib.get_close_matches(name, KNOWN, n=1)
-            do = f"Write {meant[0]}, or unset it." if meant else "Unset it; README.md lists those that there are."
+            do = (
+                f"Write {meant[0]}, or unset it."
+                if meant
+                else "Unset it; README.md and docs/production.md list those that there are."
+            )
             findings.append(warning("Variables", f"{name} is set and nothing reads it.", do))
     return findings or [fine("Variables", f"{len(ours)} of Swath are set, all known")]
