@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rasterio
+from rasterio.shutil import copy
+from rasterio.windows import Window
 
 from pipelines.atlas.datasets import LABELS, datasets, fetched, labels_params
 from pipelines.atlas.layers import Atlas
@@ -13,10 +15,11 @@ from pipelines.config import settings
 from pipelines.errors import BadData
 from pipelines.files import alone, read_json, replacing, write_json
 from pipelines.labels.raster import UNLABELLED
-from pipelines.labels.source import open_labels
+from pipelines.labels.source import LabelSource, open_labels
 from pipelines.scenes.scene import Scene
 
 _NONE = "none.json"  # ids of scenes without labels
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -48,15 +51,22 @@ def truth_of(atlas: Atlas, scene: Scene) -> Truth | None:
         if not source.covers(scene):
             write_json(folder / _NONE, sorted(without | {file.name}))
             return None
-        burned = source.burn(scene)
-        shape = {"width": scene.width, "height": scene.height, "crs": scene.crs, "transform": scene.affine}
-        tiled = {"driver": "COG", "compress": "deflate", "overview_resampling": "nearest"}
-        with (
-            replacing(file) as draft,
-            rasterio.open(draft, "w", count=1, dtype="uint8", nodata=UNLABELLED, **shape, **tiled) as out,
-        ):
-            out.write(burned, 1)
+        with replacing(file) as draft:
+            _write(source, scene, draft)
     return Truth(file, names)
+
+
+def _write(source: LabelSource, scene: Scene, target: Path) -> None:
+    """The labels of ``scene`` as a COG, a row of blocks at a time, for this runs beside Airflow's pages."""
+    shape = {"width": scene.width, "height": scene.height, "crs": scene.crs, "transform": scene.affine}
+    tiles = {"tiled": True, "blockxsize": _ROWS, "blockysize": _ROWS, "compress": "deflate", "bigtiff": "if_safer"}
+    rows = target.with_suffix(".rows")
+    with rasterio.open(rows, "w", driver="GTiff", count=1, dtype="uint8", nodata=UNLABELLED, **shape, **tiles) as out:
+        for top in range(0, scene.height, _ROWS):
+            window = Window(0, top, scene.width, min(_ROWS, scene.height - top))
+            out.write(source.burn(scene, window), 1, window=window)
+    copy(rows, target, driver="COG", compress="deflate", overview_resampling="nearest", bigtiff="if_safer")
+    rows.unlink()
 
 
 def same_classes(truth: Truth, atlas: Atlas, version: int) -> None:

@@ -45,7 +45,8 @@ class RasterLabels:
         return matches and scene.id in self._files
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
-        """Class indices ``(height, width)`` uint8; values that are no class, nodata included, are 255.
+        """Class indices ``(height, width)`` uint8; values that are no class are 255. A class whose value is declared
+        as nodata too is taken for the class, and told as a finding.
 
         Raises ``BadData`` if CRS, shape or corners of the raster are not those of the scene. Corners may differ by up
         to half a pixel, where the nearest pixel is the one at the same row and column.
@@ -55,6 +56,11 @@ class RasterLabels:
             return np.full((int(height), int(width)), UNLABELLED, np.uint8)
         with _opened(self._files[scene.id]) as raster:
             self._same_grid(raster, scene)
+            if raster.nodata in (each.value for each in self._labels.classes):
+                self._find(
+                    f"{self._files[scene.id].name} declares {raster.nodata:g} as nodata, which labels.classes has as a "
+                    "class; it was taken for the class. Give unlabelled pixels a value that is no class."
+                )
             values = raster.read(1, window=window)
         return self._indices(values)
 

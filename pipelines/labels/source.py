@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -48,7 +49,7 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
         return BoxTable(annotations, labels)
     if folders := [path for path in named(place)[1] if path.is_dir()]:
         files = sorted(f for folder in folders for f in folder.rglob("*") if f.is_file() and not f.name.startswith("."))
-        vectors = [f for f in files if f.suffix.lower() in VECTORS]
+        vectors = [f for f in files if f.suffix.lower() in VECTORS and not _holds_blocks(f)]
         rasters = [f for f in files if f.suffix.lower() in RASTERS]
         if vectors and rasters:
             raise BadData(f"{place} holds both vector files and rasters; keep one kind of labels in it.")
@@ -65,6 +66,11 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
         f"rasters ({' '.join(RASTERS)}) named like their scenes, nor a CSV of scenes and classes or boxes, nor files "
         "of Pascal VOC; correct it in params.yaml, or run `dvc pull`."
     )
+
+
+def _holds_blocks(file: Path) -> bool:
+    """Whether these are the blocks of a dataset, which `split.keep` may name and people keep beside their labels."""
+    return file.suffix.lower() == ".parquet" and {"block_id", "split"} <= set(pq.read_schema(file).names)
 
 
 def boxes_of(source: LabelSource, scene: Scene) -> Boxes:

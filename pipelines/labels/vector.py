@@ -120,7 +120,9 @@ class VectorLabels:
             self._find(
                 f"{file.name}: {broken.sum()} invalid geometry(ies) were repaired; check them against the image."
             )
-        geometry = shapely.make_valid(frame.geometry.to_numpy()) if broken.any() else frame.geometry.to_numpy()
+        geometry = frame.geometry.to_numpy()
+        if broken.any():
+            geometry = np.array([_surface(shape) for shape in shapely.make_valid(geometry)], object)
         flat = shapely.area(geometry) == 0
         if flat.any():
             self._find(f"{file.name}: {flat.sum()} shape(s) have no area and were left out.")
@@ -190,6 +192,13 @@ def _key(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip().casefold()
+
+
+def _surface(repaired: shapely.Geometry) -> shapely.Geometry:
+    """What of a repaired shape has an area. Its spikes are lines now, which are neither pixels nor part of a box."""
+    if shapely.get_type_id(repaired) != shapely.GeometryType.GEOMETRYCOLLECTION:
+        return repaired
+    return shapely.union_all([part for part in shapely.get_parts(repaired) if shapely.get_dimensions(part) == 2])
 
 
 def _whole(scene: Scene) -> Window:

@@ -154,7 +154,8 @@ def _compared(name: str, group: str, profile: Profile, references: Sequence[Refe
         distances[feature] = round(far, 6)
         single = params.false_alarms / len(found)
         limits[feature] = round(_limit(feature, match, facts, single, params), 6)
-        agreed[feature] = round(_limit(feature, match, facts, shared_share(single, params.min_scenes), params), 6)
+        shared = _limit(feature, match, facts, shared_share(single, params.min_scenes), params)
+        agreed[feature] = min(round(shared, 6), limits[feature])  # one scene agrees with itself
         if not is_category(feature, match.profile.view):
             medians[feature] = (quantile(feature, profile.view, 0.5), quantile(feature, match.profile.view, 0.5))
     worst = min(matches, key=lambda m: len(m.shared))

@@ -68,7 +68,7 @@ def judge(comparison: Comparison, params: Drift) -> Verdict:
         for feature, times in compared.suspect.items():
             worst[feature] = max(worst.get(feature, 0.0), times)
     named = {feature for g in groups if g.verdict == word for feature in g.features}
-    features = tuple(sorted(named, key=lambda feature: -worst[feature]))[:5]
+    features = tuple(sorted(named, key=lambda feature: -worst.get(feature, 0.0)))[:5]
     return Verdict(
         verdict=word,
         sentence=_sentence(word, groups, comparison),
@@ -139,7 +139,9 @@ def _sentence(word: Word, groups: tuple[GroupVerdict, ...], comparison: Comparis
 def call_for_training(verdict: Verdict, run: str, state: Path, params: Drift, now: datetime) -> bool:
     """Whether this run asks for a training; at most once in ``cooldown_days``, and a run repeated says the same again.
 
-    ``state`` is the file that remembers the last call; ``now`` must know its time zone.
+    Scenes that have called once do not call again against the same version: a season is over for most of a year, and
+    its last scenes stay the latest of their group. ``state`` is the file that remembers the last call; ``now`` must
+    know its time zone.
     """
     if verdict.verdict != "drift":
         return False
@@ -148,5 +150,8 @@ def call_for_training(verdict: Verdict, run: str, state: Path, params: Drift, no
         return True
     if last and now - datetime.fromisoformat(last["at"]) < timedelta(days=params.cooldown_days):
         return False
-    write_json(state, {"run": run, "at": now.isoformat(), "version": verdict.version})
+    drifting = sorted({scene for group in verdict.groups if group.verdict == "drift" for scene in group.scenes})
+    if last and last["version"] == verdict.version and set(drifting) <= set(last.get("scenes", ())):
+        return False
+    write_json(state, {"run": run, "at": now.isoformat(), "version": verdict.version, "scenes": drifting})
     return True

@@ -132,6 +132,12 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 f"{candidate.source} has pixels of type {dtypes[0]}, but Sentinel-2 digital numbers are uint16; "
                 "use radiometry kind 'declared' for converted data."
             )
+        said = sorted({str(d.nodata) for d in datasets if d.nodata is not None})
+        if scenes.nodata is None and len(said) > 1:
+            raise BadData(
+                f"{candidate.source} has bands with different nodata values ({', '.join(said)}); set scenes.nodata if "
+                "one of them is right for all, or convert the bands to one."
+            )
         nodata = scenes.nodata if scenes.nodata is not None else finest.nodata
         if nodata is not None and not _holds(dtypes[0], nodata):
             raise BadData(f"{candidate.source} has {dtypes[0]} pixels, which cannot hold the nodata value {nodata}.")

@@ -151,7 +151,7 @@ def _from_http(href: str, links: Links, target: Path) -> bool:
         for part in answer.iter_bytes():
             out.write(part)
             if out.tell() > _LARGEST:
-                return False
+                raise SwathError(f"{public(href)} is larger than what is fetched whole to see whether it is damaged.")
     return True
 
 

@@ -41,6 +41,15 @@ def test_a_table_of_boxes_is_read_burned_and_cut_at_the_border(tmp_path: Path, s
     assert len(source.findings) == 2 and "no area" in source.findings[0] and "'Car' (1)" in source.findings[1]
 
 
+def test_an_id_keeps_its_dots_and_loses_the_ending_of_its_file_alone(tmp_path: Path, scene) -> None:
+    named = ("orth_0.5m_A", "images/orth_0.5m_B.TIF", "orth_0.5m_C.jp2")
+    (tmp_path / "boxes.csv").write_text(HEAD + "".join(f"{name},1,1,9,9,Tree\n" for name in named))
+    source = open_labels(tmp_path / "boxes.csv", labels())
+    for id, count in (("orth_0.5m_A", 1), ("orth_0.5m_B", 1), ("orth_0.5m_C", 1), ("orth_0", 0)):
+        one = scene.model_copy(update={"id": id})
+        assert source.covers(one) == bool(count) and len(boxes_of(source, one).corners) == count
+
+
 def test_annotations_of_pascal_voc_are_read_like_a_table(tmp_path: Path, scene) -> None:
     box_of = "<bndbox><xmin>10</xmin><ymin>20</ymin><xmax>15</xmax><ymax>24</ymax></bndbox>"
     text = f"<annotation><filename>OSBS_029.tif</filename><object><name>Tree</name>{box_of}</object></annotation>"

@@ -8,11 +8,12 @@ import rasterio
 from affine import Affine
 from rasterio.windows import Window
 
+from pipelines.config.params import LabelClass
 from pipelines.errors import BadData
 from pipelines.labels import burn, open_labels
 from pipelines.scenes.scene import Scene
 from tests.builders import UTM_21S, write_scene
-from tests.labels.test_vector import NORTH, WEST, labels
+from tests.labels.test_vector import CLASSES, NORTH, WEST, labels
 
 VALUES = np.random.default_rng(0).choice([0, 10, 20, 30, 99], (40, 60)).astype(np.uint8)
 
@@ -70,6 +71,16 @@ def test_a_picture_without_georeference_is_taken_for_the_scene_s_grid_and_told(t
     source = open_labels(write(tmp_path / "masks", crs=None), labels())
     assert np.array_equal(source.burn(scene) == 0, VALUES == 10)
     assert "no georeference" in source.findings[0]
+
+
+def test_a_nodata_value_that_is_a_class_is_told(tmp_path: Path, scene: Scene) -> None:
+    folder = write(tmp_path / "masks")
+    ground = LabelClass(name="ground", value=0, color="#333333")
+    source = open_labels(folder, labels(classes=[*CLASSES, ground]))
+    assert ((source.burn(scene) == 3) == (VALUES == 0)).all()
+    assert "declares 0 as nodata" in source.findings[0]
+    plain = open_labels(folder, labels())
+    assert (plain.burn(scene)[VALUES == 0] == 255).all() and not plain.findings
 
 
 def test_two_rasters_for_one_scene_are_refused(tmp_path: Path) -> None:

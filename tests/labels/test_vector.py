@@ -14,6 +14,7 @@ from shapely.geometry import Polygon, box
 from pipelines.config.params import LabelClass, Labels
 from pipelines.errors import BadData
 from pipelines.labels import burn, open_labels
+from pipelines.labels.source import boxes_of
 from pipelines.scenes.scene import Scene
 from tests.builders import UTM_21S, write_scene
 
@@ -111,6 +112,23 @@ def test_broken_geometries_are_repaired_and_told(tmp_path: Path, scene: Scene) -
     assert burned[10, 1] == 0 and burned[10, 18] == 0 and burned[1, 10] == 255 and burned[36, 36] == 255
     told = " ".join(source.findings)
     assert "1 invalid geometry" in told and "1 shape(s) without geometry" in told and "lava" in told
+
+
+def test_the_spike_of_a_shape_is_neither_pixels_nor_part_of_its_box(tmp_path: Path, scene: Scene) -> None:
+    corners = [(10, 10), (20, 10), (20, 15), (50, 15), (20, 15), (20, 20), (10, 20)]  # column, row
+    spiked = Polygon([(WEST + column * 10, NORTH - row * 10) for column, row in corners])
+    file = write(tmp_path / "a.gpkg", [spiked], ["forest"])
+    burned = burn(scene, file, labels())
+    assert (burned[10:20, 10:20] == 1).all() and (burned == 1).sum() == 100
+    found = boxes_of(open_labels(file, labels(background="water")), scene)
+    assert found.corners.tolist() == [[10, 10, 20, 20]]
+
+
+def test_the_blocks_of_a_dataset_that_lie_beside_labels_are_none(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "labels" / "drawn.gpkg", [pixels(5, 5, 2, 2)], ["forest"])
+    whole = gpd.GeoDataFrame({"block_id": ["b"], "split": ["test"]}, geometry=[pixels(0, 0, 40, 60)], crs=UTM_21S)
+    whole.to_parquet(file.parent / "blocks.parquet")
+    assert (burn(scene, file.parent, labels(field=None)) == 1).sum() == 4
 
 
 @pytest.mark.parametrize("page", ["ISO 88591", "UTF-8", "nonsense"])

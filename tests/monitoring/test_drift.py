@@ -230,11 +230,20 @@ class TestCooldown:
     def drifted(self, reference):
         return verdict(reference, [scene(i, offset=0.1) for i in range(2)])
 
-    def test_one_call_in_a_cooldown(self, drifted, tmp_path: Path):
+    def test_one_call_in_a_cooldown(self, drifted, reference, tmp_path: Path):
         state = tmp_path / "retrain.json"
-        days = [0, 1, 6.9, 7, 8, 14]
+        later = verdict(reference, [scene(i, offset=0.1) for i in range(3)])
+        runs = [(0, drifted), (1, later), (6.9, later), (7, later), (8, later)]
+        calls = [call_for_training(said, f"run-{d}", state, PARAMS, NOW + timedelta(days=d)) for d, said in runs]
+        assert calls == [True, False, False, True, False]
+
+    def test_scenes_that_have_called_call_again_only_against_another_version(self, drifted, tmp_path: Path):
+        state = tmp_path / "retrain.json"
+        days = [0, 7, 300]
         calls = [call_for_training(drifted, f"run-{d}", state, PARAMS, NOW + timedelta(days=d)) for d in days]
-        assert calls == [True, False, False, True, False, True]
+        assert calls == [True, False, False]
+        promoted = drifted.model_copy(update={"version": "another"})
+        assert call_for_training(promoted, "run-301", state, PARAMS, NOW + timedelta(days=301))
 
     def test_a_run_repeated_says_the_same(self, drifted, tmp_path: Path):
         state = tmp_path / "retrain.json"

@@ -63,6 +63,15 @@ def test_bands_of_two_resolutions_make_one_cog(tmp_path: Path) -> None:
     assert valid, errors
 
 
+def test_bands_that_disagree_on_nodata_are_refused_unless_it_is_said(tmp_path: Path) -> None:
+    files = write_scene_files(tmp_path / "source", offset=-1000)
+    with rasterio.open(files["B02"], "r+") as fine, rasterio.open(files["B11"], "r+") as coarse:
+        fine.nodata, coarse.nodata = 0, 65535
+    with pytest.raises(BadData, match=r"different nodata values \(0.0, 65535.0\); set scenes.nodata"):
+        fetch(candidate(files), params("test", nodata=None), None, tmp_path / "staging")
+    assert fetch(candidate(files), params("test", nodata=0), None, tmp_path / "staging").nodata_share > 0
+
+
 def test_cloud_and_shadow_come_from_the_classes(tmp_path: Path) -> None:
     classes = np.full((128, 128), 4, np.uint8)
     classes[30:40, 10:20], classes[50:60, 10:30] = 9, 3
