@@ -23,7 +23,7 @@ _LEAST = 1000  # pixels; the IoU of a class with fewer hangs on single ones
 def rounding(graph: Path, store: ChipStore, means: NDArray[np.float32]) -> Rounding | None:
     """Of the ONNX file ``graph``, against itself in full precision.
 
-    ``None`` where this machine does not compute in bfloat16, or nothing is labelled.
+    ``None`` where this machine does not compute in bfloat16, or too little is labelled.
     """
     rows = store.rows("val")
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _CHIPS)).astype(np.int64))]
@@ -47,4 +47,6 @@ def rounding(graph: Path, store: ChipStore, means: NDArray[np.float32]) -> Round
     if not pixels:
         return None
     before, after = (score.compute().numpy()[seen >= _LEAST] for score in scores)
+    if not len(before):  # no class has enough pixels to tell what it loses
+        return None
     return Rounding(pixels=pixels, changed=changed / pixels, lost=float(max(0.0, *(before - after))))

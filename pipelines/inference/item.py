@@ -147,7 +147,8 @@ def is_map_of(folder: Path, image: str, mask: str | None, also: Sequence[Also] =
 
 
 def hectares(folder: Path, model: str) -> dict[str, float]:
-    """Area of each class on the map in ``folder``, on the ground. Raises ``BadData`` if another model made it.
+    """Area of each class on the map in ``folder``, on the ground. Raises ``BadData`` if another model made it, or this
+    one and others together, whose errors are not those of its test.
 
     A pixel counts as the mean one of its strip of rows, on the WGS 84 ellipsoid: in degrees and on a Mercator map they
     shrink towards the poles.
@@ -157,6 +158,8 @@ def hectares(folder: Path, model: str) -> dict[str, float]:
     item = pystac.Item.from_dict(read_json(folder / ITEM))
     if item.properties["swath:model_sha256"] != model:
         raise BadData(f"{folder} was made by {item.properties['swath:model']}, another model than the one named.")
+    if "swath:ensemble_sha256" in item.properties:
+        raise BadData(f"{folder} was made by several models together, and the errors of one say nothing about theirs.")
     shown = item.assets["classes"].extra_fields["classification:classes"]
     names = [one["name"] for one in sorted(shown, key=lambda one: one["value"]) if not one.get("nodata")]
     found = np.zeros(len(names))

@@ -70,15 +70,19 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
 
 
 def prove(bundle: Bundle) -> None:
-    """Raise ``BadData`` unless the bundle gives probabilities for a small window of what it was trained on."""
+    """Raise ``BadData`` unless the bundle answers for a small window of what it was trained on as its task does."""
     contract = bundle.contract
     statistics = contract.statistics
     noise = np.random.default_rng(0).normal(size=(2, len(contract.bands), 2 * SIDE, 2 * SIDE))
     pixels = (noise * statistics.stds[:, None, None] + statistics.means[:, None, None]).astype(np.float32)
-    probabilities = Runtime(bundle)(pixels)
-    expected = (2, len(contract.classes), 2 * SIDE, 2 * SIDE)
-    if probabilities.shape != expected or not np.isfinite(probabilities).all():
-        raise BadData(f"{bundle.name} loads but its probabilities are not finite; choose another version.")
+    answer = Runtime(bundle)(pixels)
+    expected: tuple[int, ...] = (2, len(contract.classes), 2 * SIDE, 2 * SIDE)
+    if contract.task == "detection":  # each place a box and the classes' scores, as many places as it likes
+        expected = (2, answer.shape[1], 4 + len(contract.classes)) if answer.ndim == 3 else (2,)
+    if answer.shape != expected:
+        raise BadData(f"{bundle.name} loads but answers with the shape {answer.shape}; choose another version.")
+    if not np.isfinite(answer).all():
+        raise BadData(f"{bundle.name} loads but its answers are not finite; choose another version.")
 
 
 def _forged(version: ModelVersion) -> str | None:
@@ -94,8 +98,18 @@ def _forged(version: ModelVersion) -> str | None:
 
 
 def _latest_former(client: MlflowClient, name: str, current: ModelVersion) -> ModelVersion:
-    for version in aliases.versions(client, name):
-        tags = version.tags
-        if version.version != current.version and aliases.PROMOTED in tags and aliases.WITHDRAWN not in tags:
-            return version
-    raise BadData(f"{name} has no former champion to return to; promote another version instead.")
+    former = [
+        version
+        for version in aliases.versions(client, name)
+        if version.version != current.version
+        and aliases.PROMOTED in version.tags
+        and aliases.WITHDRAWN not in version.tags
+    ]
+    if not former:
+        raise BadData(f"{name} has no former champion to return to; promote another version instead.")
+    return max(former, key=_last_in_charge)
+
+
+def _last_in_charge(version: ModelVersion) -> str:
+    """When it was promoted or restored last, as ISO text."""
+    return str(max(version.tags[aliases.PROMOTED], version.tags.get(aliases.RESTORED, "")))

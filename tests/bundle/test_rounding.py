@@ -62,6 +62,13 @@ def test_a_network_whose_classes_are_far_apart_survives_bfloat16(chips: Path, tm
     assert found.within(0.001)
 
 
+def test_where_no_class_has_enough_pixels_nothing_was_measured(
+    chips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.bundle.rounding._LEAST", 10**6)
+    assert measured(chips, 0.0, tmp_path) is None
+
+
 def test_a_network_that_subtracts_large_numbers_does_not(chips: Path, tmp_path: Path) -> None:
     found = measured(chips, 1000.0, tmp_path)
     assert found is not None and not found.within(0.05) and found.changed > 0.1

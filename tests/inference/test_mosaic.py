@@ -19,7 +19,7 @@ from shapely import box, segmentize
 
 from pipelines.config.params import LabelClass
 from pipelines.errors import BadData
-from pipelines.files import write_json
+from pipelines.files import read_json, write_json
 from pipelines.inference.item import ITEM, hectares, map_item
 from pipelines.inference.layers import layers
 from pipelines.inference.mosaic import MosaicGrid, mosaic
@@ -160,6 +160,11 @@ def test_hectares_are_those_of_the_ground_where_pixels_shrink_towards_the_pole(t
     item.properties |= {"swath:model": "m", "swath:model_sha256": "m", "swath:class_pixels": pixels}
     write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
     found = hectares(folder, "m")
+    written = read_json(folder / ITEM)
+    written["properties"]["swath:ensemble_sha256"] = ["m", "n"]
+    write_json(folder / ITEM, written)
+    with pytest.raises(BadData, match="several models together"):
+        hectares(folder, "m")
     for name, south in (("land", 62), ("river", 55)):
         square = abs(Geod(ellps="WGS84").geometry_area_perimeter(segmentize(box(10, south, 10.2, south + 7), 0.01))[0])
         assert found[name] == pytest.approx(square / 1e4, rel=2e-3)

@@ -30,6 +30,7 @@ from pipelines.files import read_json
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_file
 from pipelines.inference.runtime import Runtime
+from pipelines.registry.rollback import prove
 from pipelines.training.augment import Attitude, turned
 from pipelines.training.detection import turned_boxes
 from pipelines.training.network import build
@@ -167,6 +168,7 @@ def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(home: Path, 
     picture, boxes = ponds(400, np.random.default_rng(7))
     write(tmp_path / "scene.tif", picture)
     build_bundle(home, load_params(home / "params.yaml"), tmp_path / "bundle")
+    prove(open_bundle(tmp_path / "bundle"))  # as a rollback to it would ask
     bundle = open_bundle(tmp_path / "bundle")
     assert 0 < bundle.contract.threshold < 1
     tasks = json.loads((tmp_path / "bundle" / "mlm.json").read_text())["properties"]["mlm:tasks"]
