@@ -27,6 +27,10 @@ _BUNDLED = [
 ]
 
 _ANSWER = "{% set said = ti.xcom_pull(task_ids='approve') %}{{ '--' + said.option + '=' + said.by if said else '' }}"
+# a person is asked of one version, and another may be challenger when the answer comes
+_JUDGED = (
+    "{% set number = ti.xcom_pull(task_ids='gate').get('promotes') %}{{ '--version=' + number if number else '' }}"
+)
 # the gate runs the code of its own commit, and an older one gives its reasons alone
 _EVIDENCE = "{% set said = ti.xcom_pull(task_ids='gate') %}{{ said.get('summary') or said['reasons'] | join('\n\n') }}"
 
@@ -72,7 +76,7 @@ written on the model version either way. With `gate.approval: true` a person has
     )
     promote = SwathOperator(
         task_id="promote",
-        command=["model", "promote", "--run={run}", _ANSWER],
+        command=["model", "promote", "--run={run}", _JUDGED, _ANSWER],
         after=["evaluate"],
         needs=["data/train"],
         emits=assets.champion,

@@ -52,6 +52,7 @@ def gate() -> None:
             "reasons": list(decision.reasons),
             "summary": summary(decision, params.project),
             "challenger": decision.challenger,
+            "promotes": decision.challenger,  # that `promote` of this code takes --version is told by this key
             "champion": decision.champion,
             "approval": params.gate.approval,
             "approval_hours": params.gate.approval_hours,
@@ -64,6 +65,9 @@ def promote(
     approver: Annotated[str | None, typer.Option(help="Who approved; written on the version.")] = None,
     rejecter: Annotated[str | None, typer.Option(help="Who rejected it; written on the version.")] = None,
     override: Annotated[str | None, typer.Option(help="A person's reason to promote against the verdict.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Of which that was said; default: whatever is challenger.")
+    ] = None,
     run: Annotated[str | None, typer.Option(help=_RUN)] = None,
 ) -> None:
     """Make the challenger champion if the gate said so and nobody rejected it."""
@@ -74,7 +78,10 @@ def promote(
         raise BadData("A challenger is either rejected or promoted; leave out --rejecter, or the other options.")
     name = load_params().project
     with store() as client:
-        done = reject(client, name, rejecter, run) if rejecter else promote(client, name, approver, override, run)
+        if rejecter:
+            done = reject(client, name, rejecter, run, version)
+        else:
+            done = promote(client, name, approver, override, run, version)
     emit(done.model_dump() | {"project": name, "version": done.champion})
 
 

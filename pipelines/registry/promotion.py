@@ -23,10 +23,16 @@ class Promotion(BaseModel):
 
 
 def promote(
-    client: MlflowClient, name: str, approver: str | None = None, override: str | None = None, run: str | None = None
+    client: MlflowClient,
+    name: str,
+    approver: str | None = None,
+    override: str | None = None,
+    run: str | None = None,
+    version: str | None = None,
 ) -> Promotion:
     """Make the challenger champion, if its decision says so and was taken against the champion of today.
 
+    With ``version``, which a person or the gate spoke of, nothing changes where another one is challenger by now.
     ``override`` is a person's reason to promote in spite of the decision. Doing it twice changes nothing the second
     time, unless it is the same ``run`` that does it: killed before it could tell of the change, it tells of it again.
     Raises ``BadData`` if there is no challenger, ``SwathError`` if the records cannot be reached, were altered, or
@@ -35,6 +41,8 @@ def promote(
     challenger, champion = _contenders(client, name)
     number = str(challenger.version)
     former = str(champion.version) if champion else None
+    if passed := _passed(challenger, version):
+        return Promotion(champion=former, former=former, changed=False, reason=passed)
     if former == number:
         return already(challenger, run)
     challenger = record.settle(client, challenger)
@@ -75,13 +83,18 @@ def already(champion: ModelVersion, run: str | None) -> Promotion:
     return Promotion(champion=number, former=former, changed=changed, reason=reason)
 
 
-def reject(client: MlflowClient, name: str, rejecter: str, run: str | None = None) -> Promotion:
+def reject(
+    client: MlflowClient, name: str, rejecter: str, run: str | None = None, version: str | None = None
+) -> Promotion:
     """Write on the challenger that ``rejecter`` refused it, whatever its decision was; the champion stays.
 
-    Raises ``BadData`` if there is no challenger, or if it is champion already.
+    With ``version``, of which the person was asked, nothing is written where another one is challenger by now. Raises
+    ``BadData`` if there is no challenger, or if it is champion already.
     """
     challenger, champion = _contenders(client, name)
     former = str(champion.version) if champion else None
+    if passed := _passed(challenger, version):
+        return Promotion(champion=former, former=former, changed=False, reason=passed)
     if former == str(challenger.version):
         raise BadData(f"Version {former} is champion already; put a former one in charge with `swath model rollback`.")
     reason = f"Rejected by {rejecter}."
@@ -110,6 +123,15 @@ def _contenders(client: MlflowClient, name: str) -> tuple[ModelVersion, ModelVer
     if challenger is None:
         raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
     return challenger, aliases.holder(client, name, aliases.CHAMPION)
+
+
+def _passed(challenger: ModelVersion, version: str | None) -> str | None:
+    if version is None or version == str(challenger.version):
+        return None
+    return (
+        f"Version {version} was spoken of, and version {challenger.version} is challenger by now; nothing is changed. "
+        "Run `swath model gate` again."
+    )
 
 
 def _obstacle(challenger: ModelVersion, champion: str | None) -> str | None:

@@ -55,8 +55,8 @@ class Model:
     def promote(self, **options: str) -> Promotion:
         return promote(self.client, self.name, **options)
 
-    def reject(self, rejecter: str) -> Promotion:
-        return reject(self.client, self.name, rejecter)
+    def reject(self, rejecter: str, **options: str) -> Promotion:
+        return reject(self.client, self.name, rejecter, **options)
 
     def tags(self, version: str) -> dict[str, str]:
         return self.client.get_model_version(self.name, version).tags

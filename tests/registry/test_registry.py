@@ -114,7 +114,9 @@ def test_the_whole_way_of_two_models(world, model):
     assert [evidence.miou, evidence.opponent_miou] == pytest.approx([world.good.score, world.poor.score], abs=1e-6)
     assert 0 < evidence.gain.low <= evidence.gain.value == pytest.approx(world.good.score - world.poor.score, abs=1e-5)
     assert evidence.slowdown > 0
-    done = model.promote()
+    for word in (model.promote(approver="kim", version="1"), model.reject("kim", version="1")):
+        assert (word.champion, word.changed) == ("1", False) and "version 2 is challenger by now" in word.reason
+    done = model.promote(version="2")
     assert (done.champion, done.former, model.champion) == ("2", "1", "2")
 
     # What a person is shown of it: the blocks as labelled and as both map them, where Airflow's markdown finds them.
