@@ -121,8 +121,10 @@ def test_a_run_repeated_after_a_later_call_still_says_that_it_called(root: Path)
         put_map(root, number, offset=0.1)
     assert watch(root, "a")["retrain"]
     assert not watch(root, "b", NOW + timedelta(days=1))["retrain"]
-    assert watch(root, "c", NOW + timedelta(days=8))["retrain"]
-    assert watch(root, "a", NOW + timedelta(days=9))["retrain"]
+    assert not watch(root, "c", NOW + timedelta(days=8))["retrain"], "the same scenes have called already"
+    put_map(root, 2, offset=0.1)
+    assert watch(root, "d", NOW + timedelta(days=9))["retrain"]
+    assert watch(root, "a", NOW + timedelta(days=10))["retrain"]
 
 
 def test_repeating_a_run_gives_the_same_bytes(root: Path):

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -69,14 +69,21 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
     rights = {"identities": [{"name": key, "credentials": [{"accessKey": key, "secretKey": secret}]}]}
     rights["identities"][0]["actions"] = ["Admin", "Read", "Write", "List"]  # type: ignore[assignment]
     (folder / "s3.json").write_text(json.dumps(rights))
-    ports = {name: _free_address().split(":")[1] for name in ("master", "volume", "filer", "s3")}
-    chosen = [f"-{name}.port={port}" for name, port in ports.items()]
-    chosen += [f"-{name}.port.grpc={_free_address().split(':')[1]}" for name in ports]
     flags = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.volumeSizeLimitMB=64"]
     flags += ["-volume.max=8", "-master.telemetry=false"]
-    address = f"127.0.0.1:{ports['s3']}"
     flags += ["-s3", f"-s3.config={folder / 's3.json'}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
-    with _started("weed", "server", *flags, *chosen, at=f"{address}/healthz"):
+    names = [f"{service}.port{kind}" for service in ("s3", "master", "volume", "filer") for kind in ("", ".grpc")]
+    with ExitStack() as stack:
+        for left in (2, 1, 0):
+            ports = _free_ports(len(names))
+            chosen = [f"-{name}={port}" for name, port in zip(names, ports, strict=True)]
+            address = f"127.0.0.1:{ports[0]}"
+            try:
+                stack.enter_context(_started("weed", "server", *flags, *chosen, at=f"{address}/healthz"))
+                break
+            except RuntimeError:  # another process may have taken a port meanwhile
+                if not left:
+                    raise
         yield {
             "AWS_ENDPOINT_URL": f"http://{address}",
             "AWS_ACCESS_KEY_ID": key,
@@ -85,10 +92,17 @@ def s3(folder: Path) -> Iterator[dict[str, str]]:
         }
 
 
+def _free_ports(count: int) -> list[int]:
+    """So many ports, each another one: they are held until all are found."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
 def _free_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"127.0.0.1:{_free_ports(1)[0]}"
 
 
 @contextmanager
