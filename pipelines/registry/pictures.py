@@ -25,7 +25,7 @@ from pipelines.monitoring.pictures import stretched, visible
 from pipelines.scenes.scene import Scene
 
 LEGEND = "legend.png"
-SIDE = 300  # pixels: Airflow shows a picture no wider
+_SIDE = 300  # pixels: Airflow shows a picture no wider
 
 
 class Shown(BaseModel):
@@ -111,14 +111,14 @@ def shaded(scene: Scene, catalog: Path, rows: slice, columns: slice) -> tuple[ND
 
 def enlarged(picture: Image.Image) -> tuple[Image.Image, int]:
     """At a whole multiple of its size, which is returned too, about as wide as Airflow shows it; nothing is blurred."""
-    factor = max(1, SIDE // max(picture.size))
+    factor = max(1, _SIDE // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST), factor
 
 
 def draw_legend(path: Path, classes: Sequence[LabelClass]) -> None:
     """Colours and names of ``classes``, one below the other."""
     line = 18
-    picture = Image.new("RGBA", (SIDE, line * len(classes) + 4), "white")
+    picture = Image.new("RGBA", (_SIDE, line * len(classes) + 4), "white")
     pen = ImageDraw.Draw(picture)
     for index, one in enumerate(classes):
         top = 3 + line * index
