@@ -15,38 +15,51 @@ from pipelines.config.params import Split
 from pipelines.dataset.regions import Region
 
 SPLITS = ("train", "val", "test")
+NOBODYS = len(SPLITS)  # stands beside indices into SPLITS: ground of no split
+SLIVER = 0.01  # of a block; shared ground below it comes of borders that are straight on one map and bent on another
 _ORDERS = 64
 
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """A square grid in a region's projection, centred on the region; it covers the whole of it.
+    """A square grid in a region's projection; it covers the whole of the region.
 
     Cells are numbered row by row from the lower left. A region smaller than a block is one block.
     """
 
     region: Region
     side: float  # metres
-    left: float
+    left: float  # of the column and the row that names number 0
     bottom: float
     columns: int
     rows: int
+    column: int = 0  # the first one, as names number it; negative where the region grew beyond an earlier dataset's
+    row: int = 0
 
     @classmethod
     def over(cls, region: Region, side: float) -> BlockGrid:
+        """Centred on the region."""
         west, south, east, north = region.footprint.bounds
         columns = max(1, math.ceil((east - west) / side - 1e-6))
         rows = max(1, math.ceil((north - south) / side - 1e-6))
         left, bottom = (west + east - columns * side) / 2, (south + north - rows * side) / 2
         return cls(region, side, left, bottom, columns, rows)
 
+    @classmethod
+    def aligned(cls, region: Region, side: float, left: float, bottom: float) -> BlockGrid:
+        """As many whole cells as the region needs of the grid on which ``(left, bottom)`` is a corner."""
+        west, south, east, north = region.footprint.bounds
+        column, row = (math.floor(d / side + 1e-6) for d in (west - left, south - bottom))
+        columns, rows = (math.ceil(d / side - 1e-6) for d in (east - left, north - bottom))
+        return cls(region, side, left, bottom, max(1, columns - column), max(1, rows - row), column, row)
+
     def __len__(self) -> int:
         return self.rows * self.columns
 
     def cell(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
         """Cell numbers ``(n,)`` of points ``(n, 2)`` in the region's projection."""
-        column = np.floor((points[:, 0] - self.left) / self.side).clip(0, self.columns - 1)
-        row = np.floor((points[:, 1] - self.bottom) / self.side).clip(0, self.rows - 1)
+        column = (np.floor((points[:, 0] - self.left) / self.side) - self.column).clip(0, self.columns - 1)
+        row = (np.floor((points[:, 1] - self.bottom) / self.side) - self.row).clip(0, self.rows - 1)
         return np.asarray(row * self.columns + column, np.int64)
 
     def near(self, west: float, south: float, east: float, north: float) -> NDArray[np.int64]:
@@ -59,12 +72,12 @@ class BlockGrid:
     def polygons(self, cells: NDArray[np.int64] | None = None) -> NDArray[Any]:
         """``cells``, or all there are, as shapely boxes in the region's projection."""
         row, column = np.divmod(np.arange(len(self)) if cells is None else cells, self.columns)
-        west, south = self.left + column * self.side, self.bottom + row * self.side
+        west, south = self.left + (column + self.column) * self.side, self.bottom + (row + self.row) * self.side
         return np.asarray(shapely.box(west, south, west + self.side, south + self.side))
 
     def name(self, cell: int) -> str:
         row, column = divmod(cell, self.columns)
-        return f"{self.region.id}_{row:03d}_{column:03d}"
+        return f"{self.region.id}_{row + self.row:03d}_{column + self.column:03d}"
 
     def filled(self, splits: dict[int, int]) -> NDArray[np.int64]:
         """A split for every cell: those without data take that of the nearest cell with data."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,30 +13,22 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from pipelines.dataset.blocks import SPLITS
-from pipelines.dataset.regions import DEGREES
+from pipelines.dataset.blocks import NOBODYS, SLIVER, SPLITS, BlockGrid
+from pipelines.dataset.regions import DEGREES, Region, moved
 from pipelines.errors import BadData
 from pipelines.labels.vector import read_shapes
 
+log = logging.getLogger(__name__)
+
 FIELD = "split"
+GRID = ["region", "projection", "left", "bottom", "side"]  # columns of a dataset's blocks that say where squares lie
 
 
-def kept_splits(file: Path, ground: NDArray[Any]) -> NDArray[np.int64]:
-    """For each polygon of ``ground`` ``(n,)``, in degrees, the split of the shape of ``file`` that it lies in.
+def read_kept(file: Path) -> gpd.GeoDataFrame:
+    """The shapes of ``file`` in degrees, each with its split.
 
-    Indices into ``SPLITS``, -1 where a point inside of the polygon lies in no shape. Raises ``BadData`` where the file
-    cannot be read or says of a shape nothing that is a split.
+    Raises ``BadData`` where the file cannot be read or says of a shape nothing that is a split.
     """
-    shapes = _read(file)
-    settled = np.full(len(ground), -1, np.int64)
-    at, found = shapely.STRtree(shapes.geometry.to_numpy()).query(
-        shapely.point_on_surface(ground), predicate="intersects"
-    )
-    settled[at] = shapes[FIELD].map(SPLITS.index).to_numpy()[found]
-    return settled
-
-
-def _read(file: Path) -> gpd.GeoDataFrame:
     shapes = read_shapes(file)
     if shapes.crs is None:
         raise BadData(f"split.keep {file} states no coordinate reference system; assign one.")
@@ -43,4 +38,59 @@ def _read(file: Path) -> gpd.GeoDataFrame:
             f"split.keep {file} has {sorted(map(str, unknown))} in its attribute {FIELD!r} where "
             f"{', '.join(SPLITS)} are known; correct these shapes."
         )
-    return shapes.to_crs(DEGREES)
+    shapes = shapes.to_crs(DEGREES)
+    return shapes.set_geometry(shapely.make_valid(shapes.geometry.to_numpy()), crs=DEGREES)
+
+
+def kept_grids(kept: gpd.GeoDataFrame, regions: Sequence[Region], side: float) -> list[BlockGrid]:
+    """A grid for each of ``regions``, sorted by the name of its region.
+
+    It is that of the earlier dataset whose blocks ``kept`` holds, with more cells where the region has grown, and a new
+    one where none of the same ``side`` lies here.
+
+    Squares that moved with every new scene would turn test ground into training ground. Regions that lie on one earlier
+    grid become one, since a square has one name.
+    """
+    if not {*GRID} <= {*kept.columns} or (earlier := kept[kept["side"] == side]).empty:
+        return [BlockGrid.over(region, side) for region in regions]
+    new, settled = [], dict[str, Region]()
+    origins = earlier.drop_duplicates("region").set_index("region")
+    inner = shapely.get_coordinates(shapely.point_on_surface(earlier.geometry.to_numpy()))
+    for region in regions:
+        points = shapely.points(np.nan_to_num(moved(inner, DEGREES, region.projection), posinf=1e9))
+        near = earlier["region"][shapely.dwithin(region.footprint, points, side * 2**0.5)]
+        if near.empty:
+            new.append(BlockGrid.over(region, side))
+            continue
+        id = near.value_counts().sort_index().idxmax()
+        here = region.moved_to(id, origins.at[id, "projection"])
+        settled[id] = _joined(settled[id], here) if id in settled else here
+    old = [
+        BlockGrid.aligned(region, side, origins.at[id, "left"], origins.at[id, "bottom"])
+        for id, region in settled.items()
+    ]
+    return sorted(new + old, key=lambda grid: grid.region.id)
+
+
+def kept_splits(kept: gpd.GeoDataFrame, ground: NDArray[Any]) -> NDArray[np.int64]:
+    """For each polygon of ``ground`` ``(n,)``, in degrees, the split of the shapes of ``kept`` that lie on it.
+
+    Indices into ``SPLITS``, -1 where none does and ``NOBODYS`` where shapes of several splits do, as where they were
+    drawn by hand across the squares. A border's ``SLIVER`` does not count.
+    """
+    shapes = kept.geometry.to_numpy()
+    at, found = shapely.STRtree(shapes).query(ground, predicate="intersects")
+    shared = shapely.area(shapely.intersection(ground[at], shapes[found]))
+    real = shared > SLIVER * np.minimum(shapely.area(ground[at]), shapely.area(shapes[found]))
+    met = np.zeros((len(ground), len(SPLITS)), bool)
+    met[at[real], kept[FIELD].map(SPLITS.index).to_numpy()[found[real]]] = True
+    settled = np.where(met.any(axis=1), met.argmax(axis=1), -1)
+    settled[met.sum(axis=1) > 1] = NOBODYS
+    if several := int((settled == NOBODYS).sum()):
+        log.warning("%d blocks lie on ground kept for several splits, and are left out of all of them.", several)
+    return settled
+
+
+def _joined(one: Region, other: Region) -> Region:
+    scenes, stretch = tuple(sorted({*one.scenes, *other.scenes})), max(one.stretch, other.stretch)
+    return replace(one, scenes=scenes, stretch=stretch, footprint=one.footprint | other.footprint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -38,6 +38,11 @@ class Region:
     def outline(self, scene: Scene, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
         """Ground ``(n, 2)`` in ``projection`` of pixel positions ``(n,)``; (0, 0) is the scene's upper left corner."""
         return moved(pixel_points(scene, rows, columns), scene.crs, self.projection)
+
+    def moved_to(self, id: str, projection: str) -> Region:
+        """The same ground under another name and in another azimuthal equidistant projection."""
+        footprint = shapely.transform(self.footprint, lambda points: moved(points, self.projection, projection))
+        return replace(self, id=id, projection=projection, footprint=footprint, stretch=_stretch_over(footprint))
 
 
 def find_regions(scenes: Sequence[Scene], gap: float) -> list[Region]:
@@ -108,11 +113,19 @@ def _region(rings: list[NDArray[np.float64]], scenes: list[str]) -> Region:
     projection = equidistant(longitude, latitude)
     polygons = [shapely.make_valid(shapely.Polygon(moved(ring, DEGREES, projection))) for ring in rings]
     footprint = shapely.union_all(polygons)
-    radius = float(np.linalg.norm(shapely.get_coordinates(footprint), axis=1).max())
     name = f"{'N' if latitude >= 0 else 'S'}{abs(latitude):07.4f}{'E' if longitude >= 0 else 'W'}{abs(longitude):08.4f}"
     return Region(
-        id=name, projection=projection, scenes=tuple(sorted(scenes)), footprint=footprint, stretch=stretch(radius)
+        id=name,
+        projection=projection,
+        scenes=tuple(sorted(scenes)),
+        footprint=footprint,
+        stretch=_stretch_over(footprint),
     )
+
+
+def _stretch_over(footprint: Any) -> float:
+    """The most that distances between points of ``footprint``, around (0, 0), come out too long."""
+    return stretch(float(np.linalg.norm(shapely.get_coordinates(footprint), axis=1).max()))
 
 
 def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:

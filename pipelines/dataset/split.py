@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ from pyproj import Geod
 from shapely.geometry import shape
 
 from pipelines.config.params import Chips, Params
-from pipelines.dataset.blocks import SPLITS, BlockGrid, ways
+from pipelines.dataset.blocks import NOBODYS, SPLITS, BlockGrid, ways
 from pipelines.dataset.census import take_census
-from pipelines.dataset.kept import kept_splits
-from pipelines.dataset.regions import DEGREES, Region, find_regions, moved, pixel_points
+from pipelines.dataset.kept import GRID, kept_grids, kept_splits, read_kept
+from pipelines.dataset.regions import DEGREES, find_regions, moved, pixel_points
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.windows import Territories, choose_windows, spacings
 from pipelines.errors import BadData
@@ -37,53 +36,58 @@ def make_split(
 ) -> tuple[gpd.GeoDataFrame, gpd.GeoDataFrame, float]:
     """Blocks, plan and buffer in metres.
 
-    Blocks: block_id, region, split, ``pixels_<class>``, geometry (the part of the square over scenes). Plan: chip_id,
-    scene_id, split, block_id, region, row, col, size, geometry. Both in EPSG:4326, in a fixed order. Raises ``BadData``
-    if a split would be empty.
+    Blocks: block_id, region, split, the grid (the region's projection, and in it left, bottom and side in metres),
+    ``pixels_<class>``, geometry (the part of the square over scenes). Plan: chip_id, scene_id, split, block_id, region,
+    row, col, size, geometry. Both in EPSG:4326, in a fixed order. Raises ``BadData`` if a split would be empty.
     """
     chips, names = params.chips, [c.name for c in params.labels.classes]
     buffer = chip_diagonal(manifest.scenes, chips.size) if params.split.buffer is None else params.split.buffer
     scenes = {scene.id: scene for scene in manifest.scenes}
     regions = find_regions(manifest.scenes, buffer)
     source = open_labels(labels_dir, params.labels)
-    grids = {region.id: BlockGrid.over(region, params.split.block) for region in regions}
-    counts = {region.id: np.zeros((len(grids[region.id]), len(names)), np.int64) for region in regions}
+    kept = None if params.split.keep is None else read_kept(params.split.keep)
+    if kept is None:
+        grids = [BlockGrid.over(region, params.split.block) for region in regions]
+    else:
+        grids = kept_grids(kept, regions, params.split.block)
+    counts = [np.zeros((len(grid), len(names)), np.int64) for grid in grids]
     filled: dict[str, dict[int, NDArray[np.bool_]]] = {}
-    for region in regions:
-        for id in region.scenes:
+    for grid, count in zip(grids, counts, strict=True):
+        for id in grid.region.scenes:
             report(len(filled), len(scenes), f"counting classes of {id}")
             wanted = set(spacings(chips))
-            near, here, filled[id] = take_census(
-                scenes[id], catalog, source, grids[region.id], len(names), chips, wanted
-            )
-            counts[region.id][near] += here
-    keys = [(region.id, int(cell)) for region in regions for cell in np.flatnonzero(counts[region.id].any(axis=1))]
-    table = np.array([counts[region][cell] for region, cell in keys]).reshape(-1, len(names))
-    ground = np.concatenate([_outlines(grid, np.flatnonzero(counts[id].any(axis=1))) for id, grid in grids.items()])
+            near, here, filled[id] = take_census(scenes[id], catalog, source, grid, len(names), chips, wanted)
+            count[near] += here
+    cells = [np.flatnonzero(count.any(axis=1)) for count in counts]
+    table = np.concatenate([count[labelled] for count, labelled in zip(counts, cells, strict=True)])
+    ground = np.concatenate([_outlines(grid, labelled) for grid, labelled in zip(grids, cells, strict=True)])
+    settled = np.full(len(ground), -1, np.int64) if kept is None else kept_splits(kept, ground)
+    open_ = settled != NOBODYS
     asked = {split for split in SPLITS if getattr(params.split.fractions, split) > 0}
-    kept = None if params.split.keep is None else kept_splits(params.split.keep, ground)
-    for splits in ways(table, params.split, kept)[
-        :_TRIES
-    ]:  # the best may leave a split with slivers that no chip fits into
-        plan = _plan(regions, grids, keys, splits, scenes, filled, buffer, chips)
+    splits = settled.copy()
+    # the best way may leave a split with slivers that no chip fits into
+    for of_open in ways(table[open_], params.split, settled[open_])[:_TRIES]:
+        splits[open_] = of_open
+        plan = _plan(grids, cells, splits, scenes, filled, buffer, chips)
         if asked <= set(plan["split"]):
-            return _block_table(grids, keys, splits, table, names, ground), plan, buffer
+            blocks = _block_table(grids, cells, table, names, ground)[open_].reset_index(drop=True)
+            blocks.insert(2, "split", [SPLITS[split] for split in of_open])
+            return blocks, plan, buffer
     missing = min(asked - set(plan["split"]))
     raise BadData(
-        f"The {missing} split has no chip: {len(keys)} blocks of {params.split.block:g} m hold labelled pixels, chips "
-        f"are {chips.size} pixels wide and {buffer:.0f} m lie between splits. "
+        f"The {missing} split has no chip: {len(ground)} blocks of {params.split.block:g} m hold labelled pixels, "
+        f"chips are {chips.size} pixels wide and {buffer:.0f} m lie between splits. "
         + (
             "Lower split.block, so that there are more blocks to give away, or label more ground."
-            if len(keys) < _FEW
+            if len(ground) < _FEW
             else "Raise split.block, or lower chips.size or chips.min_valid, so that a chip fits into a block."
         )
     )
 
 
 def _plan(
-    regions: list[Region],
-    grids: dict[str, BlockGrid],
-    keys: list[tuple[str, int]],
+    grids: list[BlockGrid],
+    cells: list[NDArray[np.int64]],
     splits: NDArray[np.int64],
     scenes: dict[str, Scene],
     filled: dict[str, dict[int, NDArray[np.bool_]]],
@@ -91,15 +95,12 @@ def _plan(
     chips: Chips,
 ) -> gpd.GeoDataFrame:
     chosen: list[dict[str, Any]] = []
-    of_region: dict[str, dict[int, int]] = defaultdict(dict)
-    for (id, cell), split in zip(keys, splits.tolist(), strict=True):
-        of_region[id][cell] = split
-    for region in regions:
-        grid, mine = grids[region.id], of_region[region.id]
-        if not mine:
+    ends = np.cumsum([len(labelled) for labelled in cells])
+    for grid, labelled, of in zip(grids, cells, np.split(splits, ends[:-1]), strict=True):
+        if not len(labelled):
             continue
-        territories = Territories(grid, grid.filled(mine), buffer)
-        for id in region.scenes:
+        territories = Territories(grid, grid.filled(dict(zip(labelled.tolist(), of.tolist(), strict=True))), buffer)
+        for id in grid.region.scenes:
             windows = choose_windows(scenes[id], grid, territories, filled[id], chips)
             chosen += _rows(scenes[id], grid, windows, chips)
     plan = gpd.GeoDataFrame(chosen, columns=[*_PLAN, "geometry"], geometry="geometry", crs=DEGREES)
@@ -121,20 +122,22 @@ def chip_diagonal(scenes: Sequence[Scene], size: int) -> float:
 
 
 def _block_table(
-    grids: dict[str, BlockGrid],
-    keys: list[tuple[str, int]],
-    splits: NDArray[np.int64],
+    grids: list[BlockGrid],
+    cells: list[NDArray[np.int64]],
     counts: NDArray[np.int64],
     names: list[str],
     ground: NDArray[Any],
 ) -> gpd.GeoDataFrame:
-    rows = []
-    for (region, cell), split, pixels, outline in zip(keys, splits, counts, ground, strict=True):
-        row: dict[str, Any] = {"block_id": grids[region].name(cell), "region": region, "split": SPLITS[split]}
-        row |= {f"pixels_{name}": int(n) for name, n in zip(names, pixels, strict=True)}
-        rows.append(row | {"geometry": outline})
-    columns = ["block_id", "region", "split", *(f"pixels_{name}" for name in names), "geometry"]
-    return gpd.GeoDataFrame(rows, columns=columns, geometry="geometry", crs=DEGREES)
+    """All blocks without their splits."""
+    rows = [
+        (grid.name(cell), grid.region.id, grid.region.projection, grid.left, grid.bottom, grid.side)
+        for grid, labelled in zip(grids, cells, strict=True)
+        for cell in labelled.tolist()
+    ]
+    table = gpd.GeoDataFrame(rows, columns=["block_id", *GRID], geometry=list(ground), crs=DEGREES)
+    for name, pixels in zip(names, counts.T, strict=True):
+        table[f"pixels_{name}"] = pixels
+    return table
 
 
 def _rows(

@@ -9,7 +9,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipelines.config.params import Chips
-from pipelines.dataset.blocks import SPLITS, BlockGrid
+from pipelines.dataset.blocks import NOBODYS, SPLITS, BlockGrid
 from pipelines.dataset.census import origins
 from pipelines.scenes.scene import Scene
 
@@ -22,7 +22,7 @@ def spacings(chips: Chips) -> tuple[int, int, int]:
 
 
 class Territories:
-    """The ground of each split in one region.
+    """The ground of each split in one region, and that of none (``NOBODYS``).
 
     A window belongs to split S if it lies at least half the buffer away from every block of another split. Then
     windows A of S and B of T are at least the buffer apart: the grid is a convex rectangle all of whose cells have a
@@ -42,8 +42,9 @@ class Territories:
             shapely.prepare(other)
 
     def splits_of(self, windows: NDArray[Any], centres: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The split of each window (shapely polygons in the region's projection); -1 where it is too near another."""
+        """The split of each window (shapely polygons in the region's projection); -1 on and too near other ground."""
         split = self._splits[self._grid.cell(centres)]
+        split[split == NOBODYS] = -1
         for s, other in enumerate(self._others):
             mine = np.flatnonzero(split == s)
             if mine.size and not other.is_empty:
