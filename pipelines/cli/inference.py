@@ -134,7 +134,7 @@ def _also(asked: list[str] | None) -> list[Also]:
 @group.command()
 def plan(run: Run) -> None:
     """Find the scenes that the champion has not mapped."""
-    from pipelines.bundle.store import champion
+    from pipelines.bundle.store import champion, open_bundle, registered
     from pipelines.inference.plan import PLAN, staging, version_folder, write_plan
     from pipelines.scenes.catalog import read_scenes
 
@@ -148,8 +148,9 @@ def plan(run: Run) -> None:
     bring(version_folder(predictions, version), staging(predictions, run) / PLAN)
     scenes = read_scenes(catalog)
     model = f"models:/{params.project}/{version}"
+    digest = registered(params.project, version)[2] or open_bundle(model).digest
     asked = params.predict
-    made = write_plan(predictions, run, version, model, scenes, asked.shard, asked.also, asked.simplify)
+    made = write_plan(predictions, run, version, model, digest, scenes, asked.shard, asked.also, asked.simplify)
     emit({"version": version, "todo": made.todo, "shards": len(made.shards)})
 
 

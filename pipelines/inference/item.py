@@ -135,13 +135,17 @@ def legend(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
     ] + [{"value": NODATA, "name": "nodata", "description": "No data, cloud or shadow", "nodata": True}]
 
 
-def is_map_of(folder: Path, image: str, mask: str | None, also: Sequence[Also] = (), simplify: float = 0.0) -> bool:
-    """Whether ``folder`` holds a map of these bytes, by their checksums, with all that ``also`` asks for."""
+def is_map_of(
+    folder: Path, image: str, mask: str | None, model: str, also: Sequence[Also] = (), simplify: float = 0.0
+) -> bool:
+    """Whether ``folder`` holds a map of these bytes by the bundle ``model``, by their checksums, with all that ``also``
+    asks for."""
     if not (path := folder / ITEM).exists():
         return False
     item = read_json(path)
     properties = item["properties"]
-    if (properties["swath:source_sha256"], properties["swath:mask_sha256"]) != (image, mask):
+    made_of = tuple(properties[f"swath:{name}_sha256"] for name in ("source", "mask", "model"))
+    if made_of != (image, mask, model):
         return False
     return set(also) <= set(item["assets"]) and ("polygons" not in also or properties["swath:simplified"] == simplify)
 

@@ -41,7 +41,7 @@ class Plan(BaseModel):
 
 
 class Failure(BaseModel):
-    """A scene that cannot be mapped by a version, for the bytes it has."""
+    """A scene that cannot be mapped by a model, for the bytes it has."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -49,6 +49,7 @@ class Failure(BaseModel):
     reason: str
     sha256: str
     mask_sha256: str
+    model_sha256: str = ""  # notes of earlier releases name none
 
 
 class ShardResult(BaseModel):
@@ -74,10 +75,13 @@ def staging(predictions: Path, run: str) -> Path:
     return predictions / "staging" / safe
 
 
-def pending(scenes: Iterable[Scene], folder: Path, also: Sequence[Also] = (), simplify: float = 0.0) -> list[str]:
-    """Ids of scenes without a map in ``folder`` of the same image and mask that has all that ``also`` asks for, and not
-    known to fail with these."""
-    return [scene.id for scene in scenes if not _settled(scene, folder, also, simplify)]
+def pending(
+    scenes: Iterable[Scene], folder: Path, digest: str, also: Sequence[Also] = (), simplify: float = 0.0
+) -> list[str]:
+    """Ids of scenes without a map in ``folder`` of the same image and mask by the bundle ``digest`` that has all that
+    ``also`` asks for, and not known to fail with these. A registry that begins anew gives out its numbers once more, so
+    the version alone says nothing."""
+    return [scene.id for scene in scenes if not _settled(scene, folder, digest, also, simplify)]
 
 
 def write_plan(
@@ -85,13 +89,15 @@ def write_plan(
     run: str,
     version: int,
     model: str,
+    digest: str,
     scenes: Iterable[Scene],
     shard: int,
     also: Sequence[Also] = (),
     simplify: float = 0.0,
 ) -> Plan:
-    """Plan the ``pending`` scenes in shards of ``shard``, or larger ones where these would be too many."""
-    todo = pending(scenes, version_folder(predictions, version), also, simplify)
+    """Plan the scenes ``pending`` for the bundle ``digest``, in shards of ``shard``, or larger ones where these
+    would be too many."""
+    todo = pending(scenes, version_folder(predictions, version), digest, also, simplify)
     shard = max(shard, -(-len(todo) // MOST_SHARDS))
     shards = tuple(tuple(todo[i : i + shard]) for i in range(0, len(todo), shard))
     plan = Plan(version=version, model=model, shards=shards)
@@ -132,7 +138,7 @@ def map_shard(
     mapped, failed = [], []
     megapixels = 0.0
     for scene in scenes:
-        if not is_map_of(folder / scene.id, scene.image_sha256, scene.mask_sha256, also, simplify):
+        if not is_map_of(folder / scene.id, scene.image_sha256, scene.mask_sha256, bundle.digest, also, simplify):
             lasting = False  # whether the same bytes fail in the same way for ever
             try:
                 verify(scene, catalog)
@@ -143,7 +149,7 @@ def map_shard(
                 target = folder / scene.id
                 predict(raster, bundle, runtime, target, tiling, recorder=observer, also=also, simplify=simplify)
             except BadData as error:
-                failed.append(_failure(folder, scene, str(error), lasting))
+                failed.append(_failure(folder, scene, bundle.digest, str(error), lasting))
                 continue
         (folder / FAILED / f"{scene.id}.json").unlink(missing_ok=True)
         mapped.append(scene.id)
@@ -198,19 +204,25 @@ def write_catalog(predictions: Path, project: str) -> int:
     return total
 
 
-def _settled(scene: Scene, folder: Path, also: Sequence[Also], simplify: float) -> bool:
-    now = (scene.image_sha256, scene.mask_sha256)
+def _settled(scene: Scene, folder: Path, digest: str, also: Sequence[Also], simplify: float) -> bool:
+    now = (scene.image_sha256, scene.mask_sha256, digest)
     if is_map_of(folder / scene.id, *now, also, simplify):
         return True
     note = folder / FAILED / f"{scene.id}.json"
     if not note.exists():
         return False
     failure = Failure.model_validate(read_json(note))
-    return (failure.sha256, failure.mask_sha256) == now
+    return (failure.sha256, failure.mask_sha256, failure.model_sha256) == now
 
 
-def _failure(folder: Path, scene: Scene, reason: str, lasting: bool) -> Failure:
-    failure = Failure(scene=scene.id, reason=reason, sha256=scene.image_sha256, mask_sha256=scene.mask_sha256)
+def _failure(folder: Path, scene: Scene, digest: str, reason: str, lasting: bool) -> Failure:
+    failure = Failure(
+        scene=scene.id,
+        reason=reason,
+        sha256=scene.image_sha256,
+        mask_sha256=scene.mask_sha256,
+        model_sha256=digest,
+    )
     if lasting:
         write_json(folder / FAILED / f"{scene.id}.json", failure.model_dump(mode="json"))
     return failure

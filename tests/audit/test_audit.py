@@ -310,7 +310,7 @@ def test_a_map_of_a_shard_is_made_again_and_its_profile_left_alone(tmp_path, cat
 
     one = scene(catalog)
     registered = replace(bundle, uri="models:/sample/3", version=3)
-    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", [one], 1)
+    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", bundle.digest, [one], 1)
     map_shard(tmp_path / "maps", "run", 0, [one], catalog, registered, 4 * 10**9)
     folder = tmp_path / "maps" / "v3" / "scene"
     (folder / "profile.bin").write_bytes(b"a profile")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.errors import BadData
-from pipelines.files import read_json
+from pipelines.files import read_json, write_json
 from pipelines.inference.plan import map_shard, publish, read_plan, staging, write_plan
 from pipelines.scenes.scene import Scene
 from tests.builders import write_scene
@@ -36,7 +37,7 @@ def scene(catalog: Path, id: str, seed: int = 0, **how) -> Scene:
 
 
 def mapped(folder, run, scenes, bundle, shard=2):
-    plan = write_plan(folder / "maps", run, 3, "models:/sample/3", scenes, shard)
+    plan = write_plan(folder / "maps", run, 3, "models:/sample/3", bundle.digest, scenes, shard)
     by_id = {s.id: s for s in scenes}
     for number, ids in enumerate(plan.shards):
         map_shard(folder / "maps", run, number, [by_id[id] for id in ids], folder, bundle, MEMORY)
@@ -84,17 +85,33 @@ def test_a_scene_whose_bytes_changed_behind_the_catalog_fails(tmp_path, bundle):
 
 def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
     scenes = [scene(tmp_path, "a")]
-    plan = write_plan(tmp_path / "maps", "small", 3, "models:/sample/3", scenes, 1)
+    plan = write_plan(tmp_path / "maps", "small", 3, "models:/sample/3", bundle.digest, scenes, 1)
     result = map_shard(tmp_path / "maps", "small", 0, scenes, tmp_path, bundle, 10**6)
     assert plan.todo == 1 and "raise" in result.failed[0].reason
     _, said = mapped(tmp_path, "enough", scenes, bundle)
     assert (said["mapped"], said["failed"]) == (1, 0)
 
 
+def test_a_model_that_bears_the_number_of_another_maps_and_fails_for_itself(tmp_path, bundle):
+    """As after a registry that began anew: what version 3 of before mapped is no map of the one of now."""
+    scenes = [scene(tmp_path, "a"), scene(tmp_path, "coarse", pixel=60.0)]
+    mapped(tmp_path, "first", scenes, bundle, shard=5)
+    shutil.copytree(bundle.folder, tmp_path / "another")
+    contract = read_json(tmp_path / "another" / "bundle.json")
+    write_json(tmp_path / "another" / "bundle.json", contract | {"project": "another"})
+    other = dataclasses.replace(bundle, folder=tmp_path / "another")
+    plan, said = mapped(tmp_path, "second", scenes, other, shard=5)
+    assert plan.shards == (("a", "coarse"),)
+    assert (said["mapped"], said["failed"]) == (1, 1)
+    item = read_json(tmp_path / "maps" / "v3" / "a" / "item.json")
+    assert item["properties"]["swath:model_sha256"] == other.digest
+    assert mapped(tmp_path, "third", scenes, other)[0].todo == 0
+
+
 def test_more_scenes_than_airflow_maps_tasks_make_larger_shards(tmp_path):
     one = scene(tmp_path, "a")
     scenes = [one.model_copy(update={"id": f"s{number:04d}"}) for number in range(2_500)]
-    plan = write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", scenes, shard=1)
+    plan = write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", "a digest", scenes, shard=1)
     assert len(plan.shards) <= 1_024
     assert [id for shard in plan.shards for id in shard] == [s.id for s in scenes]
 
@@ -104,13 +121,18 @@ def test_what_is_asked_for_later_is_made_for_scenes_that_are_mapped_already(tmp_
     mapped(tmp_path, "first", scenes, bundle)
     folder = tmp_path / "maps"
     asked = {"also": ["probabilities", "polygons"], "simplify": 1.0}
-    plan = write_plan(folder, "second", 3, "models:/sample/3", scenes, 1, **asked)
+    plan = write_plan(folder, "second", 3, "models:/sample/3", bundle.digest, scenes, 1, **asked)
     assert plan.todo == 1
     map_shard(folder, "second", 0, scenes, tmp_path, bundle, MEMORY, **asked)
     assert (folder / "v3" / "a" / "probabilities.tif").exists()
-    assert write_plan(folder, "third", 3, "models:/sample/3", scenes, 1, **asked).todo == 0
-    assert write_plan(folder, "fourth", 3, "models:/sample/3", scenes, 1).todo == 0, "more than asked for will do"
-    assert write_plan(folder, "fifth", 3, "models:/sample/3", scenes, 1, **asked | {"simplify": 2.0}).todo == 1
+    assert write_plan(folder, "third", 3, "models:/sample/3", bundle.digest, scenes, 1, **asked).todo == 0
+    assert write_plan(folder, "fourth", 3, "models:/sample/3", bundle.digest, scenes, 1).todo == 0, (
+        "more than asked for will do"
+    )
+    assert (
+        write_plan(folder, "fifth", 3, "models:/sample/3", bundle.digest, scenes, 1, **asked | {"simplify": 2.0}).todo
+        == 1
+    )
 
 
 def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
@@ -123,8 +145,8 @@ def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
             assert made.shape == (40, 50)
 
 
-def test_publishing_before_all_shards_are_done_is_refused(tmp_path, bundle):
-    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", [scene(tmp_path, "a")], 1)
+def test_publishing_before_all_shards_are_done_is_refused(tmp_path):
+    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", "a digest", [scene(tmp_path, "a")], 1)
     with pytest.raises(BadData, match=r"shard-0\.json is missing"):
         publish(tmp_path / "maps", "sample", "run")
 

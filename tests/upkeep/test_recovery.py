@@ -47,7 +47,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     version = int(crown(PROJECT, Path(shutil.copytree(bundle_folder(), tmp_path / "bundle"))))
     append(f"swath-decisions/{PROJECT}", lambda entries: {"verdict": "promote", "version": str(version)})
     model = f"models:/{PROJECT}/{version}"
-    write_plan(predictions, "run", version, model, [scene], 1)
+    write_plan(predictions, "run", version, model, open_bundle(model).digest, [scene], 1)
     map_shard(predictions, "run", 0, [scene], catalog, open_bundle(model), 4 * 10**9)
     return tmp_path / "home"
 
