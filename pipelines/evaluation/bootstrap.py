@@ -61,7 +61,8 @@ def paired_gain(
 
     Both counts are ``(blocks, classes, classes)`` in the same order of blocks. Percentiles of few blocks are too close
     together, so the interval reaches at least as far as Student's around the jackknife's error (Efron & Tibshirani
-    1993, ch. 11); `benchmarks/gate.py` shows what that is for.
+    1993, ch. 11); `benchmarks/gate.py` shows what that is for. Its ends are ``None`` where all that ``statistic`` tells
+    comes from one block.
     """
     if challenger.shape != champion.shape:
         raise ValueError(f"paired counts differ in shape: {challenger.shape} and {champion.shape}")
@@ -71,14 +72,15 @@ def paired_gain(
     if found.low is None or found.high is None or len(challenger) < 2:
         return found
     reach = _jackknife(challenger, champion, statistic) * stats.t.ppf((1 + confidence) / 2, len(challenger) - 1)
+    if not np.isfinite(reach):
+        return Interval(value=value, low=None, high=None)
     return Interval(value=value, low=min(found.low, value - reach), high=max(found.high, value + reach))
 
 
 def _jackknife(challenger: NDArray[np.int64], champion: NDArray[np.int64], statistic: Statistic) -> float:
-    """Standard error of the difference, by leaving out one block at a time."""
+    """Standard error of the difference, by leaving out one block at a time; NaN where one tells all."""
     left = statistic(challenger.sum(axis=0) - challenger) - statistic(champion.sum(axis=0) - champion)
-    left = left[np.isfinite(left)]
-    return float(np.sqrt((len(left) - 1) * left.var())) if len(left) else 0.0
+    return float(np.sqrt((len(left) - 1) * left.var()))
 
 
 def _percentiles(value: float, drawn: NDArray[np.float64], confidence: float) -> Interval:

@@ -22,8 +22,8 @@ class Evidence(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     test: str  # digest of the test ground
-    blocks: int  # of test ground on which both were compared
-    seen: int  # test blocks left out because the champion was trained on that ground
+    blocks: int  # of test ground on which both were compared; of objects, those that have any
+    seen: int  # test blocks left out because one of the two was trained on that ground
     opponent: Literal["champion", "baseline"] | None  # None: there is nothing to compare with
     miou: float | None  # of the challenger, on all test ground
     opponent_miou: float | None  # on the compared blocks
@@ -31,6 +31,7 @@ class Evidence(BaseModel):
     classes: dict[str, float]  # IoU of each class that the test ground has
     scenes: dict[str, float]  # mIoU of each test scene
     contract: tuple[str, ...] = ()  # sentences: how the challenger's contract differs from the champion's
+    unscored: bool = False  # no scores of the opponent are on record
     slowdown: float | None = None  # challenger's time over the champion's, on the same windows
 
 
@@ -72,7 +73,12 @@ def decide(evidence: Evidence, thresholds: Gate) -> tuple[Verdict, tuple[str, ..
 def _comparison_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
     if evidence.opponent is None or evidence.contract:  # other contracts cannot be compared, and that is said already
         return []
-    left_out = f" {evidence.seen} test blocks lie on ground that the champion was trained on." if evidence.seen else ""
+    left_out = f" {evidence.seen} test blocks lie on ground that a model was trained on." if evidence.seen else ""
+    if evidence.unscored:
+        return [
+            "Nothing is known of the per-pixel baseline on this test ground, so there is nothing that it beats. "
+            "Evaluate, package and register it on this dataset, or set evaluate.baseline: false to go without."
+        ]
     if evidence.blocks < MIN_BLOCKS:
         return [
             f"Only {evidence.blocks} test blocks can be compared, and {MIN_BLOCKS} are the least.{left_out} "
@@ -80,7 +86,9 @@ def _comparison_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
         ]
     gain = evidence.gain
     if gain is None or gain.value is None or gain.low is None or gain.high is None:
-        return ["The gain in mIoU cannot be computed, because the compared blocks have no labelled pixel."]
+        return [
+            "The gain in mIoU cannot be computed, because the compared blocks have too few labelled pixels or objects."
+        ]
     if gain.low < thresholds.min_gain or (gain.low <= 0 and thresholds.min_gain == 0):
         bound = "above 0" if thresholds.min_gain == 0 else f"at least {thresholds.min_gain:+.4f}"
         return [
@@ -108,7 +116,8 @@ def _floor_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
 def _praise(evidence: Evidence) -> str:
     if evidence.opponent is None or evidence.gain is None:
         return "There is no champion and no baseline to beat, and no class or scene is below its floor."
-    gain, seen = evidence.gain, f" ({evidence.seen} that the champion was trained on left out)" if evidence.seen else ""
+    gain = evidence.gain
+    seen = f" ({evidence.seen} that a model was trained on left out)" if evidence.seen else ""
     return (
         f"It beats the {evidence.opponent} by {gain.value:+.4f} mIoU ({gain.low:+.4f} to {gain.high:+.4f}) "
         f"over {evidence.blocks} test blocks{seen}, and no class, scene, contract or speed stands against it."

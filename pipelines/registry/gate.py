@@ -12,12 +12,14 @@ from pathlib import Path
 import geopandas as gpd
 import numpy as np
 import pandas as pd
+import shapely
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipelines.bundle.contract import BLOCKS, Contract
+from pipelines.bundle.contract import BLOCKS, SCORES, Contract
 from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.config.params import Params
+from pipelines.dataset.blocks import SLIVER
 from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation import metrics as m
@@ -25,7 +27,7 @@ from pipelines.evaluation.bootstrap import paired_gain
 from pipelines.evaluation.finding import Finder, truths_of
 from pipelines.evaluation.ground import digest, ground_of, read_plan
 from pipelines.evaluation.objects import tally_objects
-from pipelines.evaluation.score import Tally, by, tally_scene
+from pipelines.evaluation.score import Tally, by, read_blocks, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
@@ -38,7 +40,7 @@ from pipelines.registry import aliases, pictures, record
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
 from pipelines.registry.object_pictures import draw_objects
 from pipelines.registry.record import Tags
-from pipelines.registry.scores import known_scores, log_frame
+from pipelines.registry.scores import known_scores, log_scores
 from pipelines.scenes.catalog import verify
 from pipelines.workspace.workspace import run_name
 
@@ -99,14 +101,16 @@ class _Trial:
         ours = open_bundle(f"models:/{challenger.name}/{challenger.version}")
         if [c.name for c in ours.contract.classes] != self.names:
             raise BadData(f"Version {challenger.version} has other classes than params.yaml; train and register again.")
+        seen = self.seen(ours)  # none, where it was trained on this dataset
         frame = self.scores(challenger, ours)
+        frame = frame[~frame["block_id"].isin(seen)]
         _, total = by(frame, "block_id", len(self.names))
         scenes, per_scene = by(frame, "scene_id", len(self.names))
         ious = m.class_scores(total.sum(axis=0), self.void).iou
         found = Evidence(
             test=self.test,
             blocks=len(total),
-            seen=0,
+            seen=len(seen),
             opponent=None,
             miou=_number(self.miou(total.sum(axis=0))),
             opponent_miou=None,
@@ -115,28 +119,33 @@ class _Trial:
             scenes={s: float(v) for s, v in zip(scenes, self.miou(per_scene), strict=True) if np.isfinite(v)},
         )
         if champion is None:
-            return self.against_baseline(found, frame, challenger)
+            return self.against_baseline(found, frame, ours)
         return self.against_champion(found, frame, ours, champion)
 
-    def against_baseline(self, found: Evidence, frame: pd.DataFrame, challenger: ModelVersion) -> Evidence:
-        bar = known_scores(self.client, str(challenger.run_id), self.test, "baseline")
-        if bar is None or bar.empty:
+    def seen(self, bundle: Bundle) -> set[str]:
+        """The blocks of this test that a model was trained on."""
+        of_test = set(self.plan.loc[self.plan["split"] == "test", "block_id"])
+        return of_test & seen_blocks(bundle.folder / BLOCKS, self.data / "blocks.parquet")
+
+    def against_baseline(self, found: Evidence, frame: pd.DataFrame, ours: Bundle) -> Evidence:
+        if not self.params.evaluate.baseline:
             return found
-        return found.model_copy(update={"opponent": "baseline"} | self.compared(frame, bar))
+        bar = self.own_scores(ours, "baseline")
+        if bar is None or bar.empty:
+            return found.model_copy(update={"opponent": "baseline", "unscored": True})
+        bar = bar[bar["block_id"].isin(set(frame["block_id"]))]
+        return found.model_copy(update={"opponent": "baseline"} | compared(frame, bar, self.params))
 
     def against_champion(self, found: Evidence, frame: pd.DataFrame, ours: Bundle, champion: ModelVersion) -> Evidence:
         theirs = open_bundle(f"models:/{champion.name}/{champion.version}")
         found = found.model_copy(update={"opponent": "champion"})
         if differences := contract_differences(ours.contract, theirs.contract):
             return found.model_copy(update={"contract": differences})
-        seen = seen_blocks(theirs.folder / BLOCKS, self.data / "blocks.parquet")
-        unseen = frame[~frame["block_id"].isin(seen)]
-        changes = {
-            "seen": frame.loc[frame["block_id"].isin(seen), "block_id"].nunique(),
-            "slowdown": slowdown(ours, theirs),
-        }
+        seen = self.seen(ours) | self.seen(theirs)
+        changes = {"seen": len(seen), "slowdown": slowdown(ours, theirs)}
         other = self.scores(champion, theirs)
-        return found.model_copy(update=changes | self.compared(unseen, other[~other["block_id"].isin(seen)]))
+        mine, opposite = (scores[~scores["block_id"].isin(seen)] for scores in (frame, other))
+        return found.model_copy(update=changes | compared(mine, opposite, self.params))
 
     def draw(
         self, challenger: ModelVersion, champion: ModelVersion | None, evidence: Evidence
@@ -144,9 +153,7 @@ class _Trial:
         """Log pictures of the worst and the median block to the challenger's run."""
         versions = {"challenger": challenger} | ({"champion": champion} if champion and not evidence.contract else {})
         models = {name: open_bundle(f"models:/{v.name}/{v.version}") for name, v in sorted(versions.items())}
-        frame = known_scores(self.client, str(challenger.run_id), self.test)
-        if frame is None or frame.empty:
-            return ()
+        frame = self.scores(challenger, models["challenger"])
         shown, labels = [], self.params.labels
         with tempfile.TemporaryDirectory() as scratch:
             for rank, block, scene, miou in pictures.choose(frame, len(self.names), self.miou):
@@ -168,30 +175,21 @@ class _Trial:
         assert ground is not None
         return pictures.draw(folder, rank, ground, self.catalog, models, labels.classes)
 
-    def compared(self, ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, object]:
-        size = len(self.names)
-        blocks, mine = by(ours, "block_id", size)
-        others, opposite = by(theirs, "block_id", size)
-        if blocks != others:
-            raise BadData("The two models were scored on different blocks; run `swath evaluate` and package again.")
-        if not blocks:
-            return {"blocks": 0, "gain": None}
-        gain = paired_gain(
-            mine,
-            opposite,
-            self.miou,
-            resamples=self.params.evaluate.bootstrap,
-            confidence=self.params.gate.confidence,
-        )
-        return {"blocks": len(blocks), "gain": gain, "opponent_miou": _number(self.miou(opposite.sum(axis=0)))}
+    def own_scores(self, bundle: Bundle, model: str = "network") -> pd.DataFrame | None:
+        """Block scores that a bundle brings; ``None`` where its test was another one."""
+        if bundle.contract.metrics["test"]["digest"] != self.test:
+            return None
+        return read_blocks(bundle.folder / SCORES, model)
 
     def scores(self, version: ModelVersion, bundle: Bundle) -> pd.DataFrame:
-        """Block scores of a version on this test: those on record, or its bundle's, put on record."""
-        known = known_scores(self.client, str(version.run_id), self.test)
-        if known is not None and not known.empty:
+        """Block scores of a version on this test: its bundle's, those on record, or counted now and put on record."""
+        known = self.own_scores(bundle)
+        if known is None:
+            known = known_scores(self.client, str(version.run_id), self.test)
+        if known is not None:
             return known
         frame = self.scored(bundle).frame("network")
-        log_frame(self.client, str(version.run_id), self.test, frame)
+        log_scores(self.client, str(version.run_id), self.test, frame)
         return frame
 
     def scored(self, bundle: Bundle) -> Tally:
@@ -225,6 +223,24 @@ class _Trial:
             tally_objects(tally, truth, objects[objects.scores >= contract.threshold])
 
 
+def compared(ours: pd.DataFrame, theirs: pd.DataFrame, params: Params) -> dict[str, object]:
+    """What block scores of two models on the same blocks say of them: fields of ``Evidence``.
+
+    Blocks whose truth has no class but the void one, as ground without objects, count for the gain and not as blocks.
+    """
+    miou, size = partial(m.miou, void=m.void_of(params.task)), len(params.labels.classes)
+    blocks, mine = by(ours, "block_id", size)
+    others, opposite = by(theirs, "block_id", size)
+    if blocks != others:
+        raise BadData("The two models were scored on different blocks; run `swath evaluate` and package again.")
+    telling = int(np.isfinite(miou(mine)).sum())
+    if not telling:
+        return {"blocks": 0, "gain": None}
+    evaluate, confidence = params.evaluate, params.gate.confidence
+    gain = paired_gain(mine, opposite, miou, resamples=evaluate.bootstrap, confidence=confidence)
+    return {"blocks": telling, "gain": gain, "opponent_miou": _number(miou(opposite.sum(axis=0)))}
+
+
 def contract_differences(challenger: Contract, champion: Contract) -> tuple[str, ...]:
     """Sentences that say how two contracts differ in what maps and their users rely on; empty where they agree."""
     sentences = []
@@ -239,13 +255,15 @@ def contract_differences(challenger: Contract, champion: Contract) -> tuple[str,
     return tuple(sentences)
 
 
-def seen_blocks(champion: Path, current: Path) -> set[str]:
-    """Test blocks of ``current`` on ground that the blocks file ``champion`` gave to train or val."""
-    former, now = gpd.read_parquet(champion), gpd.read_parquet(current)
-    former = former[former["split"].isin(["train", "val"])].to_crs("EPSG:6933")  # metres, equal area
+def seen_blocks(trained: Path, current: Path) -> set[str]:
+    """Test blocks of ``current`` on ground that the blocks file ``trained`` gave to train or val."""
+    former, now = gpd.read_parquet(trained), gpd.read_parquet(current)
+    theirs = former[former["split"].isin(["train", "val"])].to_crs("EPSG:6933").geometry.to_numpy()  # equal area
     now = now[now["split"] == "test"].to_crs("EPSG:6933")
-    now = now.assign(geometry=now.geometry.buffer(-1.0))  # neighbours that share an edge do not overlap
-    return set(now.sjoin(former[["geometry"]], predicate="intersects")["block_id"])
+    tested = now.geometry.to_numpy()
+    at, found = shapely.STRtree(theirs).query(tested, predicate="intersects")
+    shared = np.bincount(at, shapely.area(shapely.intersection(tested[at], theirs[found])), len(tested))
+    return set(now["block_id"][shared > SLIVER * shapely.area(tested)])
 
 
 def slowdown(challenger: Bundle, champion: Bundle) -> float:

@@ -29,13 +29,11 @@ from pipelines.bundle.contract import CONTRACT, SCENES, Contract
 from pipelines.bundle.store import ARTIFACTS, BUNDLE_TAG
 from pipelines.config.params import Params
 from pipelines.errors import BadData
-from pipelines.evaluation.report import BLOCK_SCORES
 from pipelines.evaluation.tracking import active_run, store
 from pipelines.files import read_json, sha256
 from pipelines.lineage.revision import revision
 from pipelines.lineage.run import airflow_run
 from pipelines.registry import aliases
-from pipelines.registry.scores import log_scores
 from pipelines.training import tracking
 from pipelines.training.checkpoint import load_trained
 
@@ -100,7 +98,6 @@ def package(workspace: Path, params: Params) -> Packaged:
         if not trained:
             _describe(contract, params, data, Path(workspace))
         mlflow.log_artifacts(str(data / "bundle"), ARTIFACTS)
-        log_scores(MlflowClient(), run_id, contract.metrics["test"]["digest"], data / "evaluation" / BLOCK_SCORES)
         uri = _log_model(data, contract)
         # Last, because they say that all the rest is there.
         mlflow.set_tags({MODEL_URI: uri, INPUTS: _inputs(params, data), aliases.BUNDLE_DIGEST: digest})

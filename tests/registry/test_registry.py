@@ -11,6 +11,7 @@ from typing import Any
 import geopandas as gpd
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -26,7 +27,8 @@ from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.dataset.snapshot import read_manifest
 from pipelines.errors import BadData
-from pipelines.evaluation.score import read_blocks
+from pipelines.evaluation.metrics import miou
+from pipelines.evaluation.score import by, read_blocks
 from pipelines.files import read_json, sha256
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_scene
@@ -35,7 +37,7 @@ from pipelines.lineage.run import RUN
 from pipelines.registry import aliases
 from pipelines.registry.aliases import CHALLENGER, CHAMPION
 from pipelines.registry.decision import Decision
-from pipelines.registry.gate import contract_differences, gate, seen_blocks
+from pipelines.registry.gate import compared, contract_differences, gate, seen_blocks
 from pipelines.registry.pictures import Shown
 from pipelines.registry.record import check
 from pipelines.registry.register import package
@@ -86,8 +88,7 @@ def agreement(name: str, shown: Shown) -> float:
 
 def block_accuracy(world: World, model: Model, shown: Shown) -> float:
     """The same, as the test scored it."""
-    (scores,) = (world.artifacts(world.good) / "scores").iterdir()
-    frame = read_blocks(scores)
+    frame = read_blocks(world.good.workspace.data / "evaluation" / "blocks.parquet")
     (flat,) = frame.loc[(frame["block_id"] == shown.block) & (frame["scene_id"] == shown.scene), "confusion"]
     side = round(len(flat) ** 0.5)
     counts = np.reshape(flat, (side, side))
@@ -248,19 +249,25 @@ def test_mlflow_alone_loads_the_challenger_and_it_answers_like_the_bundle(world,
         assert torch.allclose(loaded(pixels), load_pt2(folder / "model.pt2")(pixels), atol=1e-4)
 
 
-def test_a_champion_without_scores_on_this_test_is_scored_from_its_bundle(world, model):
+def test_a_champion_is_scored_from_its_bundle_on_a_test_that_is_not_its_own(world, model, tmp_path):
+    """Its own one less a block, so what it has to give is known."""
     model.enter(world.poor)
     model.judge(world.poor)
     model.promote()
-    kept = world.artifacts(world.poor) / "scores"
-    (scores,) = kept.iterdir()
-    before = read_blocks(scores)
-    shutil.rmtree(kept)
+    elsewhere = shutil.copytree(world.good.workspace.folder, tmp_path / "elsewhere")
+    plan = gpd.read_parquet(elsewhere / "data" / "plan.parquet")
+    left_out = plan.loc[plan["split"] == "test", "block_id"].iloc[0]
+    plan[(plan["block_id"] != left_out) | (plan["split"] != "test")].to_parquet(elsewhere / "data" / "plan.parquet")
     model.enter(world.good)
-    evidence = model.judge(world.good).evidence
-    assert evidence.opponent_miou == pytest.approx(world.poor.score, abs=2e-3)
-    after = read_blocks(scores)
-    assert after[["block_id", "scene_id"]].equals(before[["block_id", "scene_id"]])
+    before = set(world.artifacts(world.poor).glob("scores/*"))
+    evidence = gate(elsewhere, world.good.workspace.catalog, model.params(world.good)).evidence
+    size = len(world.poor.workspace.params.labels.classes)
+    blocks, counts = by(read_blocks(world.poor.workspace.data / "evaluation" / "blocks.parquet"), "block_id", size)
+    kept = counts[[block != left_out for block in blocks]]
+    assert len(kept) == len(counts) - 1
+    assert evidence.opponent_miou == pytest.approx(float(miou(kept.sum(axis=0))), abs=2e-3)
+    (scores,) = set(world.artifacts(world.poor).glob("scores/*")) - before
+    assert set(read_blocks(scores)["block_id"]) == set(blocks) - {left_out}
 
 
 def test_a_first_model_that_does_not_beat_the_baseline_is_refused(world, model, tmp_path):
@@ -333,6 +340,61 @@ def test_ground_that_the_champion_was_trained_on_is_named(world, tmp_path):
     blocks.loc[blocks["block_id"] == tests[1], "split"] = "val"
     blocks.to_parquet(tmp_path / "blocks.parquet")
     assert seen_blocks(tmp_path / "blocks.parquet", current) == set(tests[:2])
+
+
+def test_slivers_of_ground_do_not_make_a_block_seen(world, tmp_path):
+    """Borders that are straight on one map are bent on another."""
+    current = world.good.workspace.data / "blocks.parquet"
+    blocks = gpd.read_parquet(current)
+    moved = blocks.to_crs("EPSG:6933")
+    side = moved.geometry.area.mean() ** 0.5
+    for share, seen in ((0.001, False), (0.05, True)):
+        shifted = blocks.set_geometry(moved.translate(side * share, 0).to_crs(blocks.crs))
+        shifted.to_parquet(tmp_path / "blocks.parquet")
+        assert bool(seen_blocks(tmp_path / "blocks.parquet", current)) == seen
+
+
+def test_ground_that_the_challenger_was_trained_on_is_no_evidence_for_it(world, model, tmp_path):
+    """On a dataset of others, whose test takes in all that the challenger has learned from."""
+    good = world.good.workspace
+    elsewhere = shutil.copytree(good.folder, tmp_path / "elsewhere")
+    learned = {}
+    for name in ("blocks", "plan"):
+        table = gpd.read_parquet(elsewhere / "data" / f"{name}.parquet")
+        learned[name] = set(table.loc[table["split"] == "train", "block_id"])
+        table.loc[table["split"] == "train", "split"] = "test"
+        table.to_parquet(elsewhere / "data" / f"{name}.parquet")
+    model.enter(world.good)
+    params = model.params(world.good)
+    decision = gate(elsewhere, good.catalog, params)
+    assert decision.verdict == "refuse"
+    assert "Nothing is known of the per-pixel baseline" in decision.reasons[0]
+    assert decision.evidence.seen == len(learned["plan"]) > 0
+    assert decision.evidence.miou == pytest.approx(world.good.score, abs=1e-6)
+
+
+def test_blocks_without_an_object_are_no_evidence(world):
+    params = world.good.workspace.params.model_copy(update={"task": "detection"})
+    size = len(params.labels.classes)
+
+    def frame(*rows: dict[tuple[int, int], int]) -> pd.DataFrame:
+        flat = []
+        for row in rows:
+            counts = np.zeros((size, size), np.int64)
+            for place, number in row.items():
+                counts[place] = number
+            flat.append(counts.ravel().tolist())
+        ids = [f"b{i}" for i in range(len(rows))]
+        return pd.DataFrame({"block_id": ids, "scene_id": "s", "model": "network", "confusion": flat})
+
+    empty = {(0, 1): 1}  # one found where none is
+    found, missed = {(1, 1): 9, (1, 0): 1}, {(1, 1): 2, (1, 0): 8}
+    one = compared(frame(found, *[empty] * 9), frame(missed, *[empty] * 9), params)
+    assert (one["blocks"], one["gain"].low) == (1, None)
+    many = compared(frame(*[found] * 4, *[empty] * 6), frame(*[missed] * 4, *[empty] * 6), params)
+    assert many["blocks"] == 4
+    assert 0 < many["gain"].low <= many["gain"].value
+    assert compared(frame(empty), frame(empty), params)["blocks"] == 0
 
 
 def test_contracts_of_other_bands_or_classes_are_told_apart(world):
