@@ -31,6 +31,7 @@ AtRevision = Annotated[
     typer.Option(envvar=REVISION, help="Branch, tag, commit or DVC experiment; the watched branch if left out."),
 ]
 LockEntries = Annotated[str, typer.Option(envvar=LOCK, help="JSON: dvc.lock entries of the run's stages so far.")]
+_TOLD = 50  # findings that a task's result holds; Airflow keeps it in its database
 Needs = Annotated[list[str] | None, typer.Option(help="Output of a stage that the command reads; may be repeated.")]
 
 
@@ -53,7 +54,7 @@ def at_command(
     """Run another swath command in the run's workspace at a revision: swath at --run R --revision V -- COMMAND..."""
     if newest and revision:
         revision = resolve_newest(revision)
-    commit = released_revision(revision) if released else resolve(revision)
+    commit = released_revision(revision, exact=not newest) if released else resolve(revision)
     workspace = open_workspace(run, commit)
     add_lock(workspace, json.loads(lock))
     bring(workspace, need or [])
@@ -141,4 +142,6 @@ def _snapshot(workspace: Path) -> dict[str, object]:
     bring_scenes(catalog / "catalog.json", catalog / "scenes")
     around = read_scenes(catalog)
     left_out = [f"Scene {one.scene} is left out: {one.reason}" for one in manifest.excluded]
-    return {"scenes": len(manifest.scenes), "findings": [*left_out, *manifest.findings, *overlaps(around, manifest)]}
+    findings = [*left_out, *manifest.findings, *overlaps(around, manifest)]
+    told = findings if len(findings) <= _TOLD else [*findings[:_TOLD], f"And {len(findings) - _TOLD} more."]
+    return {"scenes": len(manifest.scenes), "findings": told}

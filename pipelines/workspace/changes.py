@@ -19,7 +19,7 @@ def relevant_changes(since: str, until: str) -> list[str]:
     """Files between two commits that decide what the pipeline computes, sorted.
 
     These are ``params.yaml``, ``dvc.yaml``, ``dvc.lock`` and ``*.dvc``. Commits of the pipeline's own author do not
-    count. If ``since`` is gone (history was rewritten), every such file of ``until`` counts.
+    count. Where history was rewritten, what differs between the two counts, or every such file if ``since`` is gone.
     """
     bare = mirror()
     return sorted({path for path in _changed(bare, since, until) if _decides(path)})
@@ -28,6 +28,8 @@ def relevant_changes(since: str, until: str) -> list[str]:
 def _changed(bare: Path, since: str, until: str) -> set[str]:
     try:
         commits = git("log", "--format=%H %ae", f"{since}..{until}", at=bare).splitlines()
+        if git("rev-list", "--max-count=1", f"{until}..{since}", at=bare):  # what was dropped is a change too
+            return _names(git("diff", "--name-only", "--no-renames", "-z", since, until, at=bare))
     except SwathError:
         return _names(git("ls-tree", "-r", "-z", "--name-only", until, at=bare))
     authors = [line.partition(" ") for line in commits]  # of whom some give no address

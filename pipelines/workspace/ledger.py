@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config import settings
 from pipelines.errors import SwathError
 from pipelines.files import alone, write_json
+from pipelines.secrets import without_secrets
 from pipelines.workspace.git import EMAIL, clear_dead_locks, git
 from pipelines.workspace.source import has_history
 
@@ -65,7 +66,8 @@ def read(branch: str) -> Ledger:
         try:
             there = _fetched(bare, branch)
         except SwathError as error:
-            lost = f"The records in {settings().git_remote} cannot be reached; told is what this machine saw. {error}"
+            where = without_secrets(settings().git_remote)
+            lost = f"The records in {where} cannot be reached; told is what this machine saw. {error}"
             return _read(bare, branch, seen, lost)
         if broken := _broken(bare, branch, seen, there):
             return _read(bare, branch, seen, broken)
@@ -138,7 +140,7 @@ def _fetched(bare: Path, branch: str) -> str | None:
 def _broken(bare: Path, branch: str, seen: str | None, there: str | None) -> str | None:
     if seen is None or (there is not None and _goes_on(bare, seen, there)):
         return None
-    where = f"The branch {branch} in {settings().git_remote}"
+    where = f"The branch {branch} in {without_secrets(settings().git_remote)}"
     if there is None:
         return f"{where} is gone; this machine's copy is {bare}, at {seen[:12]}."
     if _goes_on(bare, there, seen):

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
-from pipelines.workspace.experiments import EXPERIMENTS
 from pipelines.workspace.git import EMAIL, git
 from pipelines.workspace.source import mirror, push, resolve
 from pipelines.workspace.stage import Lock, add_lock, key, read_lock
@@ -91,12 +90,13 @@ def released_lock(project: str) -> Lock:
     return dict(yaml.safe_load(git("show", f"{tip}:dvc.lock", at=bare))["stages"]) if tip else {}
 
 
-def released_revision(revision: str | None) -> str:
+def released_revision(revision: str | None, exact: bool = True) -> str:
     """The commit whose ``dvc.lock`` holds the dataset of ``revision`` (of the watched branch if ``None``).
 
     The revision itself where it is such a version; else the version that was built from it; else the project's newest,
     which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build, and
-    for an experiment of DVC that none was built from: another recipe is what it is about.
+    where a ``revision`` that is asked for by name, unless it need not be ``exact``, differs from the newest version in
+    what decides a model: trained would be another than was asked for.
     """
     commit = resolve(revision)
     bare = mirror()
@@ -110,10 +110,12 @@ def released_revision(revision: str | None) -> str:
     built = git(
         "log", "--first-parent", "--format=%H", "--fixed-strings", f"--grep=Swath-Source: {commit}", tip, at=bare
     )
-    if not built and git("for-each-ref", "--points-at", commit, EXPERIMENTS, at=bare):
+    asked = revision is not None and exact and not built
+    if asked and (other := git("diff", "--name-only", tip, commit, "--", *_DECIDING, "*.dvc", at=bare).splitlines()):
         raise BadData(
-            f"No dataset version was built from the experiment {revision}; run build_dataset for it, which starts its "
-            "training too."
+            f"No dataset version was built from {revision}, and the newest one differs from it in "
+            f"{', '.join(other[:5])}{' and more' if len(other) > 5 else ''}; run build_dataset for it, which starts "
+            "its training too."
         )
     return built.split("\n")[0] or tip
 

@@ -55,6 +55,18 @@ def test_a_merge_counts_with_what_it_brings(repository: Repository) -> None:
     assert relevant_changes(start, repository.git("rev-parse", "HEAD")) == ["dvc.yaml"]
 
 
+def test_a_push_by_force_counts_with_what_it_took_away(repository: Repository) -> None:
+    start = repository.git("rev-parse", "HEAD")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
+    dropped = repository.commit("Change")
+    assert tip() == dropped
+    repository.git("reset", "--quiet", "--hard", start)
+    assert tip() == start
+    assert relevant_changes(dropped, start) == ["params.yaml"]
+    repository.write("README.md", "words\n")
+    assert relevant_changes(dropped, repository.commit("Explain")) == ["params.yaml"]
+
+
 def test_rewritten_history_counts_as_all_new(repository: Repository) -> None:
     gone = "0123456789012345678901234567890123456789"
     assert "params.yaml" in relevant_changes(gone, repository.git("rev-parse", "HEAD"))

@@ -62,7 +62,7 @@ def test_an_experiment_is_built_and_then_trained_exactly_as_it_is(desk: Reposito
     folder = open_workspace("first", main)
     release(folder, "first", "demo", main, reproduce(folder, "chip", {}, {}).lock)
     commit = sent(desk, "puffy-daks", 7)
-    with pytest.raises(BadData, match="experiment puffy-daks; run build_dataset"):
+    with pytest.raises(BadData, match=r"built from puffy-daks.* params\.yaml; run build_dataset"):
         released_revision("puffy-daks")
     folder = open_workspace("second", resolve("puffy-daks"))
     chip = reproduce(folder, "chip", {}, released_lock("demo"))

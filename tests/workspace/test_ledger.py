@@ -46,6 +46,16 @@ def test_entries_reach_the_watched_repository_by_the_pipelines_own_author(reposi
     assert '"b"' in repository.git("show", f"{BRANCH}:0002.json")
 
 
+def test_what_is_told_of_a_repository_out_of_reach_holds_no_token(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("a")
+    monkeypatch.setenv("SWATH_GIT_REMOTE", "https://user:s3cr3ttoken@127.0.0.1:9/team/region.git")
+    found = read(BRANCH)
+    assert "cannot be reached" in found.faults[0] and [entry.content["name"] for entry in found.entries] == ["a"]
+    assert "s3cr3ttoken" not in str(found.faults)
+
+
 def test_a_git_that_was_killed_at_its_work_holds_up_no_decision(repository: Repository) -> None:
     add("a")
     (settings().home / "decisions.git" / "refs" / "heads" / f"{BRANCH}.lock").touch()

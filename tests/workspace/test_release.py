@@ -138,6 +138,19 @@ def test_training_is_given_the_dataset_of_its_commit(repository: Repository) -> 
     assert released_revision(first.revision) == first.revision
 
 
+def test_training_by_name_is_given_no_other_recipe(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("README.md", "words\n")
+    words = repository.commit("Explain")
+    assert released_revision(words) == first.revision
+    repository.git("switch", "--quiet", "--create", "lower-lr")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 3}\ntrain: {lr: 0.001}\n")
+    lower = repository.commit("Lower it")
+    with pytest.raises(BadData, match=r"lower-lr.*params\.yaml; run build_dataset"):
+        released_revision("lower-lr")
+    assert released_revision(lower, exact=False) == first.revision, "an event stands for what its branch has come to"
+
+
 def test_an_event_stands_for_what_its_branch_has_come_to(repository: Repository) -> None:
     """Airflow tells one event where several came, and not always the last."""
     start = resolve(None)
