@@ -13,6 +13,8 @@ from pipelines.registry.pictures import Shown
 
 MIN_BLOCKS = 3  # fewer blocks of ground say nothing about the spread between places
 
+_NAMED = 20  # scenes, the worst; MLflow's tags hold so many characters and no more
+
 Verdict = Literal["promote", "refuse", "unchanged"]
 
 
@@ -105,11 +107,13 @@ def _floor_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
         for name, iou in sorted(evidence.classes.items())
         if iou < thresholds.class_floor
     ]
+    below = sorted((miou, scene) for scene, miou in evidence.scenes.items() if miou < thresholds.scene_floor)
     scenes = [
         f"Scene {scene} has a mIoU of {miou:.3f}, below the floor of {thresholds.scene_floor:g}."
-        for scene, miou in sorted(evidence.scenes.items())
-        if miou < thresholds.scene_floor
+        for miou, scene in below[:_NAMED]
     ]
+    if len(below) > _NAMED:
+        scenes.append(f"{len(below) - _NAMED} more scenes lie below it; the record of the decision holds them all.")
     return classes + scenes
 
 

@@ -51,6 +51,13 @@ def test_each_fault_alone_refuses_and_is_named(change, word):
     assert word in reasons[0]
 
 
+def test_the_worst_of_very_many_scenes_are_named_and_the_others_counted():
+    scenes = {f"s{number:04d}": 0.09 if number else 0.01 for number in range(1500)}
+    verdict, reasons = decide(GOOD.model_copy(update={"scenes": scenes}), GATE)
+    assert verdict == "refuse" and "s0000" in reasons[0] and "1480 more" in reasons[-1]
+    assert len("\n".join(reasons)) < 5_000
+
+
 def test_every_fault_is_told_at_once():
     faulty = GOOD.model_copy(update={"slowdown": 3.0, "scenes": {"s1": 0.0}, "classes": {"water": 0.0}})
     assert len(decide(faulty, GATE)[1]) == 3
