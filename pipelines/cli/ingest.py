@@ -108,7 +108,7 @@ def _search(
         when=datetime.now(UTC),
         area=bounds,
         shard=max(scenes.shard, -(-len(new) // MOST_SHARDS)),
-        former=catalogs.state(catalogs.read_scenes(catalog)),
+        former=catalogs.state(catalogs.read_scenes(catalog).readable()),
         refused=len(refused) + sum(c.fingerprint in known for c in found),
         scenes=tuple(new),
     )

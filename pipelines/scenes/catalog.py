@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,12 +18,15 @@ from pipelines.lineage.run import airflow_run
 from pipelines.scenes.candidate import safe_id
 from pipelines.scenes.scene import Scene
 
+log = logging.getLogger(__name__)
+
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
     "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
     "https://stac-extensions.github.io/file/v2.1.0/schema.json",
     "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
 ]
+_BROKEN = (OSError, ValueError, KeyError, ValidationError)
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -44,6 +48,14 @@ class ListedScenes(Collection[Scene]):
 
     def __iter__(self) -> Iterator[Scene]:
         return map(_scene, self._paths.values())
+
+    def readable(self) -> Iterator[Scene]:
+        """The scenes without those that cannot be read."""
+        for path in self._paths.values():
+            try:
+                yield _scene(path)
+            except BadData as error:
+                log.warning("%s", error)
 
     def __contains__(self, scene: object) -> bool:
         return any(scene == listed for listed in self)
@@ -80,9 +92,19 @@ def verify(scene: Scene, catalog: Path) -> None:
 
 
 def fingerprint(catalog: Path, id: str) -> str | None:
-    """Fingerprint of the source that scene ``id`` was made from, or None if the catalog has no such scene."""
+    """Fingerprint of the source that scene ``id`` was made from, or None if the catalog has no such scene, or none that
+    can be read, so that it is fetched again."""
     path = item_path(Path(catalog), id)
-    return read_json(path)["properties"].get("swath:fingerprint") if path.exists() else None
+    if not path.exists():
+        return None
+    try:
+        properties = read_json(path)["properties"]
+        Scene.model_validate(properties["swath:scene"])
+    except _BROKEN as error:
+        log.warning("%s is no item of this catalog (%s); the scene is taken for a new one.", path, error)
+        return None
+    told: str | None = properties.get("swath:fingerprint")
+    return told
 
 
 def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, bands: Sequence[dict[str, Any]]) -> None:
@@ -153,5 +175,5 @@ def _items(catalog: Path) -> Iterator[Path]:
 def _scene(path: Path) -> Scene:
     try:
         return Scene.model_validate(read_json(path)["properties"]["swath:scene"])
-    except (OSError, ValueError, KeyError, ValidationError) as error:
+    except _BROKEN as error:
         raise BadData(f"{path} is no item of this catalog ({error}); ingest the scene again.") from error

@@ -38,7 +38,7 @@ def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerp
         id=id, source=source, stage=stage, reason=reason, fingerprint=fingerprint, when=datetime.now(UTC)
     )
     if target.exists():
-        former = Quarantined.model_validate(read_json(target))
+        former = _read(target)
         if former.model_copy(update={"when": record.when}) == record:
             return
     log.warning("%s goes to quarantine: %s", id, reason)
@@ -47,7 +47,14 @@ def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerp
 
 def records(catalog: Path) -> list[Quarantined]:
     """All scenes in quarantine, by the names of their files."""
-    return [Quarantined.model_validate(read_json(path)) for path in sorted((catalog / "quarantine").glob("*.json"))]
+    return [_read(path) for path in sorted((catalog / "quarantine").glob("*.json"))]
+
+
+def _read(path: Path) -> Quarantined:
+    try:
+        return Quarantined.model_validate(read_json(path))
+    except ValueError as error:
+        raise BadData(f"{path} is no record of the quarantine ({error}); remove it.") from error
 
 
 def lift(catalog: Path, id: str) -> None:

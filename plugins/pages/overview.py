@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from pipelines.atlas.places import projects
 from pipelines.config import settings
+from pipelines.errors import SwathError
 from pipelines.files import read_json
 from plugins.pages.site import page
 
@@ -24,6 +25,14 @@ def overview(request: Request) -> Response:
 
 
 def _summary(name: str) -> dict[str, Any]:
+    """What there is to say of a project, or why it cannot be said, which keeps no other from being told of."""
+    try:
+        return _figures(name)
+    except SwathError as error:
+        return {"name": name, "problem": str(error)}
+
+
+def _figures(name: str) -> dict[str, Any]:
     from pipelines.atlas.layers import open_atlas
     from pipelines.atlas.watches import watches
     from pipelines.scenes.quarantine import records
@@ -45,6 +54,6 @@ def _summary(name: str) -> dict[str, Any]:
 def _notices() -> list[dict[str, Any]]:
     found = []
     for path in settings().notices.glob("*.json"):
-        with suppress(FileNotFoundError):  # upkeep removes old ones
+        with suppress(FileNotFoundError, ValueError):  # upkeep removes old ones; one that is broken tells nothing
             found.append(dict(read_json(path)))
     return sorted(found, key=lambda notice: str(notice["when"]), reverse=True)[:_LATEST]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -65,7 +66,10 @@ def mlflow_address() -> str | None:
     here = settings()
     if here.mlflow_page:
         return here.mlflow_page.rstrip("/")
-    return here.mlflow_uri.rstrip("/") if here.mlflow_uri.startswith(("http://", "https://")) else None
+    if not here.mlflow_uri.startswith(("http://", "https://")):
+        return None
+    address = urlsplit(here.mlflow_uri.rstrip("/"))
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # its login is the services' own
 
 
 def _policy() -> str:

@@ -134,6 +134,25 @@ def test_the_overview_counts_and_escapes(client: TestClient) -> None:
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
 
 
+def test_a_project_that_cannot_be_read_keeps_no_other_from_being_shown(client: TestClient, home: Path) -> None:
+    broken = home / "catalog" / "broken"
+    write_json(broken / "catalog.json", {"links": [{"rel": "item", "href": "./scenes/lost/lost.json"}]})
+    (home / "notices" / "cut.json").touch()
+    try:
+        answer = client.get("")
+        assert answer.status_code == 200
+        assert "lost.json is no item" in answer.text and "2 by version 1" in answer.text and "d.t failed" in answer.text
+    finally:
+        shutil.rmtree(broken)
+        (home / "notices" / "cut.json").unlink()
+
+
+def test_the_login_of_services_at_mlflow_is_in_no_link(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:hunter2hunter@127.0.0.1:9/mlflow")
+    page = client.get("").text
+    assert 'href="http://127.0.0.1:9/mlflow"' in page and "hunter2hunter" not in page
+
+
 def test_a_scene_beyond_the_limit_is_a_red_dot_that_leads_to_the_map(client: TestClient, home: Path) -> None:
     folder = home / "reports" / PROJECT / "drift" / "monitor_drift.r1"
     moved = {"distances": {"band.B02": 0.9}, "limits": {"band.B02": 0.3}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,23 @@ def test_a_corrected_scene_leaves_quarantine_and_a_changed_one_is_replaced(tmp_p
     second = project.swath("all")
     assert second["ids"] == ["s"] and second["changed"] and second["scenes"] == 1
     verify(read_scene(project.catalog, "s"), project.catalog)
+
+
+@pytest.mark.parametrize("harm", ["gone", "empty"])
+def test_a_scene_whose_item_is_lost_is_ingested_again(tmp_path: Path, harm: str) -> None:
+    folder = tmp_path / "source"
+    write_catalog(folder, [item(id, write_scene_files(folder / id, offset=-1000, seed=n)) for n, id in enumerate("st")])
+    project = Project(tmp_path / "project", folder)
+    assert project.swath("all")["ids"] == ["s", "t"]
+    before = project.tree()
+    if harm == "gone":
+        shutil.rmtree(project.catalog / "scenes" / "t")
+    else:
+        (project.catalog / "scenes" / "t" / "t.json").write_text("")
+    with pytest.raises(BadData, match="ingest the scene again"):
+        list(read_scenes(project.catalog))
+    assert project.swath("all")["ids"] == ["t"]
+    assert project.tree() == before
 
 
 def test_a_scene_in_quarantine_is_tried_again_when_a_person_asks(tmp_path: Path) -> None:
