@@ -142,8 +142,9 @@ def up_command() -> None:
     services = start(_checkout(), lambda text: console.print(text, style="dim"), stays=True)
     try:
         airflow = Airflow(services)
-        airflow.wait_for_dags(list(CHAIN))
-        for dag in CHAIN:
+        wanted = [*CHAIN, "maintain"]
+        airflow.wait_for_dags(wanted)
+        for dag in wanted:
             airflow.unpause(dag)
     except BaseException:
         if before is None or before.instance != services.instance:

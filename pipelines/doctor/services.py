@@ -13,6 +13,7 @@ from pipelines.errors import SwathError
 from pipelines.files import read_json
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.services import Services, recorded
+from pipelines.secrets import without_secrets
 
 _POOLS = ("gpu", "io")
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
@@ -21,8 +22,8 @@ _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 def mlflow(uri: str) -> list[Finding]:
     """The tracking server answers, and is of the version that is installed here."""
     if not uri.startswith("http"):
-        return [skipped("MLflow", f"{uri} is used without a server")]
-    here = version("mlflow")
+        return [skipped("MLflow", f"{without_secrets(uri)} is used without a server")]
+    here, shown = version("mlflow"), without_secrets(uri)
     try:
         answer = httpx.get(f"{uri.rstrip('/')}/version", timeout=10, trust_env=False)
         answer.raise_for_status()
@@ -30,11 +31,11 @@ def mlflow(uri: str) -> list[Finding]:
         do = (
             "Check MLFLOW_TRACKING_URI and that the server runs; 403 means MLFLOW_SERVER_ALLOWED_HOSTS lacks this name."
         )
-        return [fault("MLflow", f"{uri} does not answer: {error or type(error).__name__}", do)]
+        return [fault("MLflow", f"{shown} does not answer: {without_secrets(str(error)) or type(error).__name__}", do)]
     if answer.text.strip() != here:
         do = "Run server and clients at one version (docs/operations.md, Moving to a new version)."
-        return [warning("MLflow", f"{uri} is {answer.text.strip()[:40]}, and {here} is installed here.", do)]
-    return [fine("MLflow", f"{uri} answers, version {here}")]
+        return [warning("MLflow", f"{shown} is {answer.text.strip()[:40]}, and {here} is installed here.", do)]
+    return [fine("MLflow", f"{shown} answers, version {here}")]
 
 
 def installed() -> Services | None:

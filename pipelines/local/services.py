@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
-from pipelines.files import alone, read_json, write_json, write_secret
+from pipelines.files import alone, read_json, replacing, write_json, write_secret
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,12 @@ def recorded() -> Services | None:
 
 
 def running() -> Services | None:
-    """The embedded system that answers on this machine for this ``SWATH_HOME``; ``None`` if there is none."""
+    """The embedded system that answers on this machine for this ``SWATH_HOME``; ``None`` if there is none, or if a part
+    of it has ended."""
     services = recorded()
-    return services if services and _answers(f"{services.airflow}/api/v2/monitor/health") else None
+    if services is None or services.booted != psutil.boot_time() or not all(map(_lives, services.sessions)):
+        return None
+    return services if _answers(f"{services.airflow}/api/v2/monitor/health") else None
 
 
 def stop() -> int:
@@ -259,6 +262,14 @@ def _processes(services: Services) -> list[psutil.Process]:
     return found
 
 
+def _lives(session: int) -> bool:
+    """Whether the process that leads a session does, and is no more than a name in its parent's list."""
+    try:
+        return bool(psutil.Process(session).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _signal(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
@@ -277,11 +288,11 @@ def _log(name: str) -> Path:
 def _kept_secret(home: Path, name: str, fernet: bool = False) -> str:
     """A random secret that stays the same for this ``SWATH_HOME``, readable by its owner alone."""
     path = home / "airflow" / "secrets" / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or not path.read_text(encoding="utf-8"):
         value = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() if fernet else secrets.token_urlsafe(24)
-        path.touch(mode=0o600)
-        path.write_text(value, encoding="utf-8")
+        with replacing(path) as draft:
+            draft.touch(mode=0o600)
+            draft.write_text(value, encoding="utf-8")
     return path.read_text(encoding="utf-8")
 
 

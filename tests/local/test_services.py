@@ -51,6 +51,29 @@ def test_without_a_record_there_is_nothing_to_stop(home: Path) -> None:
     assert stop() == 0 and running() is None
 
 
+def test_what_has_lost_a_part_counts_as_down(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though its server answers: `make up` would mend nothing, and `make run` wait for a scheduler that is gone."""
+    monkeypatch.setattr("pipelines.local.services._answers", lambda url: True)
+    parts = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) for _ in range(2)]
+    try:
+        write_json(home / "services.json", services(*(part.pid for part in parts)).model_dump())
+        assert running() is not None
+        parts[1].kill()
+        while alive(parts[1].pid):
+            time.sleep(0.02)
+        assert running() is None
+    finally:
+        for part in parts:
+            part.kill()
+            part.wait()
+
+
+def test_a_secret_that_was_half_written_is_made_anew(home: Path, tmp_path: Path) -> None:
+    (home / "airflow" / "secrets").mkdir(parents=True)
+    (home / "airflow" / "secrets" / "jwt").touch()
+    assert len(environment(tmp_path, services())["AIRFLOW__API_AUTH__JWT_SECRET"]) > 16
+
+
 def test_the_embedded_system_is_on_loopback_and_its_secrets_are_its_owners_alone(home: Path, tmp_path: Path) -> None:
     env = environment(tmp_path, services())
     assert env["AIRFLOW__API__HOST"] == "127.0.0.1"
