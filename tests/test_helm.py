@@ -37,6 +37,40 @@ def test_programs_of_the_image_apache_airflow_are_not_asked_of_ours():
     assert not any(part["logGroomerSidecar"]["enabled"] for part in parts)
 
 
+def test_the_file_of_logins_can_be_written_as_airflow_opens_it():
+    """Its simple auth manager opens it with a+ at the start and r+ at each login."""
+    server = VALUES["apiServer"]
+    file = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-server"]
+    place = Path(file["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    (mount,) = [one for one in server["extraVolumeMounts"] if one["mountPath"] == str(place.parent)]
+    assert not mount.get("readOnly")
+    (volume,) = [one for one in server["extraVolumes"] if one["name"] == mount["name"]]
+    assert "emptyDir" in volume
+    (start,) = server["extraInitContainers"]
+    assert start["command"][-1] == str(place)
+    assert start["image"] == "{repository}:{tag}".format(**VALUES["images"]["airflow"])
+
+
+def test_no_worker_maps_more_scenes_at_a_time_than_its_memory_holds():
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    each = int(params["predict"]["max_memory"].removesuffix("GB"))
+    compose = (ROOT / "docker-compose.yml").read_text()
+    (tasks,) = re.findall(r"SWATH_CPU_TASKS:-(\d+)", compose)
+    (limit,) = set(re.findall(r"SWATH_WORKER_MEMORY:-(\d+)g", compose))
+    assert int(tasks) * each + 1 <= int(limit)
+    usual = VALUES["config"]["celery"]["worker_concurrency"]
+    for workers in SETS:
+        own = {one["name"]: one["value"] for one in workers.get("env", [])}
+        at_once = int(own.get("AIRFLOW__CELERY__WORKER_CONCURRENCY", usual))
+        assert workers["name"] == "io" or at_once * each + 1 <= int(workers["resources"]["limits"]["memory"][:-2])
+        assert workers["name"] != "gpu" or at_once == 1
+
+
+def test_installing_does_not_wait_for_pods_that_wait_for_its_hook():
+    told = (ROOT / "docs" / "production.md").read_text().replace("\\\n", "")
+    assert not re.search(r"^helm (install|upgrade).*--wait", told, re.MULTILINE)
+
+
 def test_no_secret_is_written_into_the_file():
     named = {name for name in VALUES if name.endswith("SecretName")}
     assert named == {"fernetKeySecretName", "apiSecretKeySecretName", "jwtSecretName"}
