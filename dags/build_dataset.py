@@ -8,7 +8,7 @@ from airflow.sdk import DAG
 
 from plugins import assets
 from plugins.commands import DvcStageOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, DAYS, revision_of, revision_param
 
 with DAG(
     dag_id="build_dataset",
@@ -26,7 +26,7 @@ of training changed. **A stage runs the code of its own commit: who can push to 
     **DAG_ARGS,
 ) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"])
-    at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
+    at: dict[str, Any] = {"revision": revision_of("resolve_revision"), "execution_timeout": DAYS}
 
     snapshot = DvcStageOperator(task_id="snapshot", stage="snapshot", **at)
     split = DvcStageOperator(task_id="split_and_certify", stage="split", after=["snapshot"], **at)

@@ -17,7 +17,7 @@ with DAG(
     description="Retention of runs, cache, artifacts and metadata; orphans",
     params={
         "revision": revision_param(),
-        "days": Param(30, type="integer", minimum=1, maximum=3650, title="Days", description="Age of what may go."),
+        "days": Param(30, type="integer", minimum=3, maximum=3650, title="Days", description="Age of what may go."),
         "versions": Param(
             3,
             type="integer",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG
@@ -10,7 +9,7 @@ from airflow.sdk import DAG
 from plugins import assets
 from plugins.approval import GateApproval
 from plugins.commands import DvcStageOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, deadline, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, DAYS, deadline, revision_of, revision_param
 from plugins.notices import late_hours
 
 _BUNDLED = [
@@ -49,11 +48,9 @@ written on the model version either way. With `gate.approval: true` a person has
     **DAG_ARGS | {"deadline": deadline(3 * late_hours())},
 ) as dag:
     resolve = SwathOperator(task_id="resolve_revision", command=["revision"], released=True)
-    at: dict[str, Any] = {"revision": revision_of("resolve_revision")}
+    at: dict[str, Any] = {"revision": revision_of("resolve_revision"), "execution_timeout": DAYS}
 
-    train = DvcStageOperator(
-        task_id="train", stage="train", pool="gpu", queue="gpu", execution_timeout=timedelta(days=2), **at
-    )
+    train = DvcStageOperator(task_id="train", stage="train", pool="gpu", queue="gpu", **at)
     evaluate = DvcStageOperator(task_id="evaluate", stage="evaluate", after=["train"], pool="gpu", queue="gpu", **at)
     package = SwathOperator(
         task_id="package", command=["model", "package"], after=["evaluate"], needs=[*_BUNDLED, "data/chips"], **at

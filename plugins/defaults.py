@@ -12,6 +12,8 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from plugins.notices import late_hours, tell_failure, tell_late
 
+DAYS = timedelta(days=2)  # for what looks at every pixel of a dataset or of a shard, which grow with the team's region
+
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "swath",
     "retries": 2,

@@ -44,12 +44,15 @@ class Notice(BaseModel):
     dag: str
     run: str
     task: str = ""
+    shard: int = -1  # of a mapped task
     when: str
 
     @property
     def key(self) -> str:
         """The same for the same thing told again, so that the page shows it once."""
-        return hashlib.sha256("\n".join((self.kind, self.dag, self.run, self.task)).encode()).hexdigest()[:24]
+        return hashlib.sha256(
+            "\n".join((self.kind, self.dag, self.run, self.task, str(self.shard))).encode()
+        ).hexdigest()[:24]
 
 
 def tell(notice: Notice, context: Any = None) -> None:
@@ -116,7 +119,10 @@ def late_hours() -> float:
 
 
 def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:
-    return Notice(kind=kind, title=title, why=why, dag=ti.dag_id, run=ti.run_id, task=ti.task_id, when=_now())
+    shard = -1 if ti.map_index is None else ti.map_index
+    return Notice(
+        kind=kind, title=title, why=why, dag=ti.dag_id, run=ti.run_id, task=ti.task_id, shard=shard, when=_now()
+    )
 
 
 def _now() -> str:

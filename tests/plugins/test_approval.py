@@ -17,7 +17,9 @@ def operator() -> GateApproval:
 
 
 def context(**verdict: Any) -> dict[str, Any]:
-    ti = SimpleNamespace(xcom_pull=lambda task_ids: verdict, dag_id="train_model", task_id="approve", run_id="r")
+    ti = SimpleNamespace(
+        xcom_pull=lambda task_ids: verdict, dag_id="train_model", task_id="approve", run_id="r", map_index=-1
+    )
     return {"ti": ti, "task_instance": SimpleNamespace(id="1"), "task": operator()}
 
 

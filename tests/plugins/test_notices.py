@@ -51,8 +51,8 @@ def sent_to_chat(**more: Any) -> str:
     return json.dumps([{"notifier": HTTP, "http_conn_id": "chat", "json": message} | more])
 
 
-def failed(why: str = "disk full") -> dict[str, Any]:
-    ti = SimpleNamespace(dag_id="train_model", task_id="train", run_id="manual__1")
+def failed(why: str = "disk full", shard: int = -1) -> dict[str, Any]:
+    ti = SimpleNamespace(dag_id="train_model", task_id="train", run_id="manual__1", map_index=shard)
     return {"ti": ti, "exception": RuntimeError(why)}
 
 
@@ -69,6 +69,12 @@ def test_a_failure_is_kept_for_the_page_and_sent_to_the_webhook(
     assert [(one["kind"], one["dag"], one["task"], one["why"]) for one in kept(tmp_path)] == [
         ("failure", "train_model", "train", "disk full")
     ]
+
+
+def test_each_shard_that_failed_is_told_of_by_itself(chat: Chat, tmp_path: Path) -> None:
+    for shard, why in ((0, "disk full"), (1, "no route"), (1, "no route")):
+        notices.tell_failure(failed(why, shard))
+    assert sorted(one["why"] for one in kept(tmp_path)) == ["disk full", "no route"]
 
 
 def test_a_notifier_hears_of_its_kinds_alone(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +129,12 @@ def test_notifiers_that_fail_lose_no_notice_and_raise_nothing(
 def test_a_pending_approval_and_a_drift_are_told(chat: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(notices.NOTIFIERS, sent_to_chat())
     said = {"project": "sample", "sentence": "Drift in summer-21S."}
-    ti = SimpleNamespace(dag_id="monitor_drift", task_id="decide", run_id="r", xcom_pull=lambda task_ids: said)
+    ti = SimpleNamespace(
+        dag_id="monitor_drift", task_id="decide", run_id="r", map_index=-1, xcom_pull=lambda task_ids: said
+    )
     notices.tell_drift({"ti": ti})
     asked = SimpleNamespace(subject="Promote version 3?", body="It is better.")
-    waiting = SimpleNamespace(dag_id="train_model", task_id="approve", run_id="r")
+    waiting = SimpleNamespace(dag_id="train_model", task_id="approve", run_id="r", map_index=-1)
     notices.ApprovalNotifier()({"ti": waiting, "task": asked})
     assert [one["text"] for one in chat.heard] == [
         "Drift in sample | Drift in summer-21S. | drift",
