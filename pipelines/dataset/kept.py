@@ -10,6 +10,7 @@ from typing import Any
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import shapely
 from numpy.typing import NDArray
 
@@ -38,6 +39,8 @@ def read_kept(file: Path) -> gpd.GeoDataFrame:
             f"split.keep {file} has {sorted(map(str, unknown))} in its attribute {FIELD!r} where "
             f"{', '.join(SPLITS)} are known; correct these shapes."
         )
+    if nowhere := int((shapes.geometry.isna() | shapes.geometry.is_empty).sum()):
+        raise BadData(f"split.keep {file} has {nowhere} shape(s) without geometry; remove or draw them.")
     shapes = shapes.to_crs(DEGREES)
     return shapes.set_geometry(shapely.make_valid(shapes.geometry.to_numpy()), crs=DEGREES)
 
@@ -54,15 +57,16 @@ def kept_grids(kept: gpd.GeoDataFrame, regions: Sequence[Region], side: float) -
     if not {*GRID} <= {*kept.columns} or (earlier := kept[kept["side"] == side]).empty:
         return [BlockGrid.over(region, side) for region in regions]
     new, settled = [], dict[str, Region]()
+    labelled = earlier.filter(like="pixels_").sum(axis=1) + 1  # a block that has lost its labels has a say too
     origins = earlier.drop_duplicates("region").set_index("region")
     inner = shapely.get_coordinates(shapely.point_on_surface(earlier.geometry.to_numpy()))
     for region in regions:
         points = shapely.points(np.nan_to_num(moved(inner, DEGREES, region.projection), posinf=1e9))
-        near = earlier["region"][shapely.dwithin(region.footprint, points, side * 2**0.5)]
-        if near.empty:
+        near = shapely.dwithin(region.footprint, points, side * 2**0.5)
+        if not near.any():
             new.append(BlockGrid.over(region, side))
             continue
-        id = near.value_counts().sort_index().idxmax()
+        id = labelled[near].groupby(earlier["region"][near]).sum().idxmax()
         here = region.moved_to(id, origins.at[id, "projection"])
         settled[id] = _joined(settled[id], here) if id in settled else here
     old = [
@@ -89,6 +93,18 @@ def kept_splits(kept: gpd.GeoDataFrame, ground: NDArray[Any]) -> NDArray[np.int6
     if several := int((settled == NOBODYS).sum()):
         log.warning("%d blocks lie on ground kept for several splits, and are left out of all of them.", several)
     return settled
+
+
+def carried(kept: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
+    """``blocks``, and without pixels those of ``kept`` that are not among them: ground that has no labels this time.
+
+    Whoever keeps these blocks next then keeps all there ever were, and a test is frozen for good.
+    """
+    if not {"block_id", *GRID} <= {*kept.columns}:
+        return blocks
+    gone = kept[~kept["block_id"].isin(blocks["block_id"])].reindex(columns=blocks.columns)
+    gone[[name for name in blocks.columns if name.startswith("pixels_")]] = 0
+    return pd.concat([blocks, gone], ignore_index=True).astype(blocks.dtypes.to_dict())
 
 
 def _joined(one: Region, other: Region) -> Region:

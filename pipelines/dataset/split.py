@@ -17,7 +17,7 @@ from shapely.geometry import shape
 from pipelines.config.params import Chips, Params
 from pipelines.dataset.blocks import NOBODYS, SPLITS, BlockGrid, ways
 from pipelines.dataset.census import take_census
-from pipelines.dataset.kept import GRID, kept_grids, kept_splits, read_kept
+from pipelines.dataset.kept import GRID, carried, kept_grids, kept_splits, read_kept
 from pipelines.dataset.regions import DEGREES, find_regions, moved, pixel_points
 from pipelines.dataset.snapshot import Manifest
 from pipelines.dataset.windows import Territories, choose_windows, spacings
@@ -72,7 +72,7 @@ def make_split(
         if asked <= set(plan["split"]):
             blocks = _block_table(grids, cells, table, names, ground)[open_].reset_index(drop=True)
             blocks.insert(2, "split", [SPLITS[split] for split in of_open])
-            return blocks, plan, buffer
+            return blocks if kept is None else carried(kept, blocks), plan, buffer
     missing = min(asked - set(plan["split"]))
     raise BadData(
         f"The {missing} split has no chip: {len(ground)} blocks of {params.split.block:g} m hold labelled pixels, "
@@ -99,7 +99,7 @@ def _plan(
     for grid, labelled, of in zip(grids, cells, np.split(splits, ends[:-1]), strict=True):
         if not len(labelled):
             continue
-        territories = Territories(grid, grid.filled(dict(zip(labelled.tolist(), of.tolist(), strict=True))), buffer)
+        territories = Territories(grid, dict(zip(labelled.tolist(), of.tolist(), strict=True)), buffer)
         for id in grid.region.scenes:
             windows = choose_windows(scenes[id], grid, territories, filled[id], chips)
             chosen += _rows(scenes[id], grid, windows, chips)

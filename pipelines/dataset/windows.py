@@ -33,8 +33,12 @@ class Territories:
     buffer is lengthened by that.)
     """
 
-    def __init__(self, grid: BlockGrid, splits: NDArray[np.int64], buffer: float) -> None:
-        self._grid, self._splits = grid, splits
+    def __init__(self, grid: BlockGrid, blocks: dict[int, int], buffer: float) -> None:
+        """``blocks`` are the splits of the cells with labels; the others take part as ``BlockGrid.filled`` says, and a
+        window that is centred on one of these is of no split, for no block would tell of it."""
+        self._grid, splits = grid, grid.filled(blocks)
+        self._splits = np.full(len(grid), -1, np.int64)
+        self._splits[list(blocks)] = list(blocks.values())
         self._away = max(buffer / 2 * grid.region.stretch, _TOUCH)
         cells = grid.polygons()
         self._others = [shapely.union_all(cells[splits != s]) for s in range(len(SPLITS))]

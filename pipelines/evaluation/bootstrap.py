@@ -62,23 +62,27 @@ def paired_gain(
     Both counts are ``(blocks, classes, classes)`` in the same order of blocks. Percentiles of few blocks are too close
     together, so the interval reaches at least as far as Student's around the jackknife's error (Efron & Tibshirani
     1993, ch. 11); `benchmarks/gate.py` shows what that is for. Its ends are ``None`` where all that ``statistic`` tells
-    comes from one block.
+    comes from one block. Blocks with a statistic of their own count as evidence: ground without objects, where the two
+    may have invented some, weighs in the gain but makes it no surer, and blocks without any count are as if not there.
     """
     if challenger.shape != champion.shape:
         raise ValueError(f"paired counts differ in shape: {challenger.shape} and {champion.shape}")
+    counted = np.logical_or(challenger, champion).any(axis=(1, 2))
+    challenger, champion = challenger[counted], champion[counted]
+    telling = int(np.isfinite(statistic(challenger)).sum())
     value = float(statistic(challenger.sum(axis=0)) - statistic(champion.sum(axis=0)))
     drawn = statistic(resampled(challenger, resamples, seed)) - statistic(resampled(champion, resamples, seed))
     found = _percentiles(value, drawn, confidence)
-    if found.low is None or found.high is None or len(challenger) < 2:
+    if found.low is None or found.high is None:
         return found
-    reach = _jackknife(challenger, champion, statistic) * stats.t.ppf((1 + confidence) / 2, len(challenger) - 1)
-    if not np.isfinite(reach):
+    if telling < 2:
         return Interval(value=value, low=None, high=None)
+    reach = _jackknife(challenger, champion, statistic) * stats.t.ppf((1 + confidence) / 2, telling - 1)
     return Interval(value=value, low=min(found.low, value - reach), high=max(found.high, value + reach))
 
 
 def _jackknife(challenger: NDArray[np.int64], champion: NDArray[np.int64], statistic: Statistic) -> float:
-    """Standard error of the difference, by leaving out one block at a time; NaN where one tells all."""
+    """Standard error of the difference, by leaving out one block at a time."""
     left = statistic(challenger.sum(axis=0) - challenger) - statistic(champion.sum(axis=0) - champion)
     return float(np.sqrt((len(left) - 1) * left.var()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -224,5 +225,7 @@ def _failure(folder: Path, scene: Scene, digest: str, reason: str, lasting: bool
         model_sha256=digest,
     )
     if lasting:
+        # what lies there is of other bytes or by another model, and would count as a map of this one
+        shutil.rmtree(folder / scene.id, ignore_errors=True)
         write_json(folder / FAILED / f"{scene.id}.json", failure.model_dump(mode="json"))
     return failure

@@ -98,8 +98,10 @@ class VectorLabels:
         return found.within(0, 0, scene.width, scene.height, VISIBLE)
 
     def files(self, scenes: list[Scene]) -> list[Path]:
-        sidecars = [f.with_suffix(s) for f in self._paths if f.suffix.lower() == ".shp" for s in _SIDECARS]
-        return self._paths + [s for s in sidecars if s.exists()]
+        """The files that labels are read from, with the parts of a shapefile, however their endings are written."""
+        shapefiles = [file for file in self._paths if file.suffix.lower() == ".shp"]
+        beside = [(file, other) for file in shapefiles for other in sorted(file.parent.iterdir())]
+        return self._paths + [o for f, o in beside if o.stem == f.stem and o.suffix.lower() in _SIDECARS]
 
     def _prepare(self, file: Path) -> gpd.GeoDataFrame:
         """Columns geometry and ``class`` (index); broken geometries repaired, empty and unknown ones dropped."""

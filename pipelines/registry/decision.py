@@ -73,9 +73,11 @@ def decide(evidence: Evidence, thresholds: Gate) -> tuple[Verdict, tuple[str, ..
 
 
 def _comparison_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
+    left_out = f" {evidence.seen} test blocks lie on ground that a model was trained on." if evidence.seen else ""
+    if evidence.miou is None:
+        return [f"No test block is left to judge it on.{left_out} Label more ground."]
     if evidence.opponent is None or evidence.contract:  # other contracts cannot be compared, and that is said already
         return []
-    left_out = f" {evidence.seen} test blocks lie on ground that a model was trained on." if evidence.seen else ""
     if evidence.unscored:
         return [
             "Nothing is known of the per-pixel baseline on this test ground, so there is nothing that it beats. "

@@ -19,7 +19,6 @@ from mlflow.tracking import MlflowClient
 from pipelines.bundle.contract import BLOCKS, SCORES, Contract
 from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.config.params import Params
-from pipelines.dataset.blocks import SLIVER
 from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
 from pipelines.evaluation import metrics as m
@@ -124,8 +123,7 @@ class _Trial:
 
     def seen(self, bundle: Bundle) -> set[str]:
         """The blocks of this test that a model was trained on."""
-        of_test = set(self.plan.loc[self.plan["split"] == "test", "block_id"])
-        return of_test & seen_blocks(bundle.folder / BLOCKS, self.data / "blocks.parquet")
+        return seen_blocks(bundle.folder / BLOCKS, self.data / "blocks.parquet", self.data / "plan.parquet")
 
     def against_baseline(self, found: Evidence, frame: pd.DataFrame, ours: Bundle) -> Evidence:
         if not self.params.evaluate.baseline:
@@ -154,6 +152,9 @@ class _Trial:
         versions = {"challenger": challenger} | ({"champion": champion} if champion and not evidence.contract else {})
         models = {name: open_bundle(f"models:/{v.name}/{v.version}") for name, v in sorted(versions.items())}
         frame = self.scores(challenger, models["challenger"])
+        frame = frame[~frame["block_id"].isin(self.seen(models["challenger"]))]
+        if frame.empty:
+            return ()
         shown, labels = [], self.params.labels
         with tempfile.TemporaryDirectory() as scratch:
             for rank, block, scene, miou in pictures.choose(frame, len(self.names), self.miou):
@@ -255,15 +256,21 @@ def contract_differences(challenger: Contract, champion: Contract) -> tuple[str,
     return tuple(sentences)
 
 
-def seen_blocks(trained: Path, current: Path) -> set[str]:
-    """Test blocks of ``current`` on ground that the blocks file ``trained`` gave to train or val."""
-    former, now = gpd.read_parquet(trained), gpd.read_parquet(current)
-    theirs = former[former["split"].isin(["train", "val"])].to_crs("EPSG:6933").geometry.to_numpy()  # equal area
-    now = now[now["split"] == "test"].to_crs("EPSG:6933")
-    tested = now.geometry.to_numpy()
-    at, found = shapely.STRtree(theirs).query(tested, predicate="intersects")
-    shared = np.bincount(at, shapely.area(shapely.intersection(tested[at], theirs[found])), len(tested))
-    return set(now["block_id"][shared > SLIVER * shapely.area(tested)])
+def seen_blocks(trained: Path, blocks: Path, plan: Path) -> set[str]:
+    """Blocks whose test chips, by ``blocks`` and ``plan``, show ground that a model learned from.
+
+    Its own blocks file ``trained`` tells what it gave to train and val; chips reach half their width beyond a block.
+    """
+    former, now, chips = gpd.read_parquet(trained), gpd.read_parquet(blocks), gpd.read_parquet(plan)
+    learned, seen = former.geometry[former["split"].isin(["train", "val"])], set[str]()
+    for region, projection in now.drop_duplicates("region").set_index("region")["projection"].items():
+        tested = chips[(chips["split"] == "test") & (chips["region"] == region)].to_crs(projection)
+        theirs = learned.to_crs(projection)
+        reach = shapely.area(tested.geometry.to_numpy()).max(initial=0) ** 0.5 / 2
+        theirs = theirs[np.isfinite(theirs.bounds).all(axis=1)].to_numpy()  # the other side of the Earth
+        at, _ = shapely.STRtree(theirs).query(tested.geometry.to_numpy(), predicate="dwithin", distance=reach)
+        seen |= set(tested["block_id"].iloc[at])
+    return seen
 
 
 def slowdown(challenger: Bundle, champion: Bundle) -> float:

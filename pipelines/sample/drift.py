@@ -40,8 +40,9 @@ class Drift(BaseModel):
 
     @property
     def slug(self) -> str:
-        """For names of scenes: ``haze050`` is haze of strength 0.5."""
-        return f"{self.kind}{round(self.strength * 100):03d}"
+        """For names of scenes: ``haze050`` is haze of strength 0.5, and no other strength is called so."""
+        percent = f"{round(self.strength * 100, 8):g}".replace(".", "p")
+        return f"{self.kind}{percent:0>3}"
 
     def amount(self, kind: Kind) -> float:
         """The strength where ``kind`` is this drift's, 0 elsewhere."""

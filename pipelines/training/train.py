@@ -38,6 +38,7 @@ from pipelines.training.pretrained import load_pretrained
 from pipelines.training.task import TrainingTask
 
 _CODE = Path(__file__).parent
+_READERS = ("boxes", "crop", "scene_pixels", "shards", "statistics")  # how chips become what the network is shown
 
 
 def train(workspace: Path, params: Params) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
         *(data / "chips").glob(BOXES),
         data / "statistics.json",
         *sorted(_CODE.glob("*.py")),
+        *(_CODE.parent / "dataset" / f"{name}.py" for name in _READERS),
     )
     made_from = revision(workspace)
     with attempt(key(settings, made_from.dataset, *inputs)) as work, tracking.tracked(params.project, work.run) as run:
@@ -114,7 +116,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     keep = ModelCheckpoint(
         work.folder, work.checkpoint.stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    freezing = [Freezing(settings.freeze)] if settings.freeze else []
+    freezing = [Freezing(settings.freeze)] if settings.freeze and settings.model.weights else []
     averaging = [moving_average(settings.ema)] if settings.ema else []
     cuda = torch.cuda.is_available()
     _quiet()

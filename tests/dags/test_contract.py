@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import grimp
 import pytest
 import yaml
 from airflow.sdk import DAG
@@ -38,6 +39,35 @@ def test_each_stage_is_one_task_that_runs_after_what_it_reads(dags: dict[str, DA
             assert before.task_id in task.get_flat_relative_ids(upstream=True)
         else:
             assert (before.dag_id, task.dag_id) == ("build_dataset", "train_model")
+
+
+RUNS = {  # the function of each stage
+    "snapshot": "dataset.snapshot",
+    "split": "dataset.split",
+    "chip": "dataset.chips",
+    "validate": "checks.chips",
+    "statistics": "dataset.statistics",
+    "profile": "monitoring.reference",
+    "train": "training.train",
+    "evaluate": "evaluation.evaluate",
+}
+DECIDE = ("checks", "dataset", "evaluation", "inference", "labels", "monitoring", "training")  # what a stage makes
+# Imported for a name, a form or a table that another stage wrote: what these decide is in the data that a stage reads.
+READ = {"dataset.blocks", "dataset.certificate", "dataset.crop", "dataset.regions", "dataset.snapshot"}
+READ |= {"dataset.statistics", "training.tracking"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_all_code_that_decides_what_it_makes(stage: str) -> None:
+    graph = grimp.build_graph("pipelines", cache_dir=None)
+    imported = {name.removeprefix("pipelines.") for name in graph.find_upstream_modules(f"pipelines.{RUNS[stage]}")}
+    decide = {RUNS[stage], *(name for name in imported if name.partition(".")[0] in DECIDE and "." in name)}
+    if stage == "train":  # boxes are labels that another stage cut
+        decide -= {name for name in decide if name.startswith("labels.")}
+    deps = [dep.removesuffix(".py") for dep in STAGES[stage]["deps"]]
+    paths = {name: "/".join(["pipelines", *name.split(".")]) for name in decide - READ}
+    missing = [name for name, path in paths.items() if not any(f"{path}/".startswith(f"{dep}/") for dep in deps)]
+    assert not missing, f"a change of these leaves {stage} as it is: {', '.join(sorted(missing))}"
 
 
 @pytest.mark.parametrize("stage", STAGES)

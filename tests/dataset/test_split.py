@@ -195,12 +195,13 @@ def test_windows_that_stay_off_foreign_blocks_are_the_buffer_apart(
     region = Region("r", equidistant(0, 0), (), shapely.box(-200, -150, 200, 150), 1.0)
     grid = BlockGrid.over(region, 100)
     assert (grid.columns, grid.rows) == (4, 3)
-    territories = Territories(grid, grid.filled({cell: splits[cell] for cell in known}), buffer)
+    territories = Territories(grid, {cell: splits[cell] for cell in known}, buffer)
     random = np.random.default_rng(seed)
     centres = random.uniform((-190, -140), (190, 140), (150, 2))
     corners = np.array([(-10, -8), (10, -10), (9, 10), (-10, 9)])
     windows = np.asarray(shapely.polygons(centres[:, None] + corners))
     split = territories.splits_of(windows, centres)
+    assert (split[~np.isin(grid.cell(centres), list(known))] == -1).all()
     for a, b in combinations(range(3), 2):
         for one in windows[split == a]:
             others = windows[split == b]
@@ -303,7 +304,8 @@ def test_a_region_that_grows_keeps_its_test_ground(tmp_path: Path, shift: tuple[
     )
     crossed = {(a, b): old[a].intersection(new[b]).area for a in SPLITS for b in SPLITS if a != b}
     assert max(crossed.values()) < 100  # square metres; lines that are straight in degrees are bent in metres
-    assert seen_blocks(tmp_path / "kept.parquet", written(tmp_path / "now.parquet", blocks)) == set()
+    now, chips = written(tmp_path / "now.parquet", blocks), written(tmp_path / "plan.parquet", plan)
+    assert seen_blocks(tmp_path / "kept.parquet", now, chips) == set()
     chips = plan.to_crs(UTM_21S)
     learned = chips[chips["split"] != "test"].union_all()
     assert learned.intersection(old["test"].buffer(-0.1)).area == 0
@@ -321,6 +323,7 @@ def test_a_region_between_two_earlier_ones_takes_the_grid_of_one_and_gives_nobod
     earlier.to_parquet(tmp_path / "kept.parquet")
     scenes.append(write_scene(catalog, 2 * ones, id="between", origin=(HERE[0] + 4_000, HERE[1])))
     blocks, plan, buffer = divided(tmp_path, scenes, keep=str(tmp_path / "kept.parquet"))
+    blocks = blocks[blocks.filter(like="pixels_").any(axis=1)]
     assert blocks["region"].nunique() == 1
     assert set(blocks["region"]) < set(earlier["region"])
     squares = blocks.to_crs(UTM_21S)
@@ -349,11 +352,39 @@ def test_a_block_that_hand_drawn_ground_of_two_splits_meets_is_no_split_s(town: 
     assert not plan["block_id"].isin(set(town.blocks["block_id"]) - set(blocks["block_id"])).any()
 
 
+def test_kept_ground_that_has_no_labels_for_a_while_stays_what_it_was(tmp_path: Path) -> None:
+    """Three datasets, each of which keeps the blocks of the one before."""
+    catalog, ones = tmp_path / "catalog", np.ones((2, 512, 512), np.uint16)
+    west = write_scene(catalog, ones, id="west", origin=HERE)
+    east = write_scene(catalog, 2 * ones, id="east", origin=(HERE[0] + 5_120, HERE[1]))
+    keep = str(tmp_path / "kept.parquet")
+    first, _, _ = divided(tmp_path, [west, east])
+    first.to_parquet(keep)
+    second, _, _ = divided(tmp_path, [west], keep=keep)  # the other one is in quarantine
+    labelled = second.filter(like="pixels_").any(axis=1)
+    assert set(first["block_id"]) == set(second["block_id"]) and not labelled.all()
+    second.to_parquet(keep)
+    third, _, _ = divided(tmp_path, [west, east], keep=keep)
+    wanted = first.set_index("block_id")["split"]
+    assert third.set_index("block_id")["split"].loc[wanted.index].equals(wanted)
+
+
+def test_every_chip_lies_in_a_block_that_tells_of_it(town: Town) -> None:
+    assert set(town.plan["block_id"]) <= set(town.blocks["block_id"])
+
+
 @pytest.mark.parametrize("said", ["tset", None])
 def test_kept_ground_for_an_unknown_split_is_refused_by_name(town: Town, tmp_path: Path, said: str | None) -> None:
     town.blocks.assign(split=said).to_file(tmp_path / "blocks.gpkg")
     values = params(tmp_path, split={"keep": str(tmp_path / "blocks.gpkg")})
     with pytest.raises(BadData, match=f"{said}.*train, val, test"):
+        make_split(town.manifest, town.catalog, town.data / "labels", values)
+
+
+def test_kept_ground_without_a_geometry_is_refused_by_its_file(town: Town, tmp_path: Path) -> None:
+    town.blocks.set_geometry([None, *town.blocks.geometry[1:]], crs=town.blocks.crs).to_parquet(tmp_path / "b.parquet")
+    values = params(tmp_path, split={"keep": str(tmp_path / "b.parquet")})
+    with pytest.raises(BadData, match=r"b\.parquet has 1 shape"):
         make_split(town.manifest, town.catalog, town.data / "labels", values)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,21 @@ def test_the_gain_over_itself_is_exactly_nothing():
     counts = blocks(np.random.default_rng(0), 6, 0.7, 0.1)
     gain = paired_gain(counts, counts, miou, **OPTIONS)
     assert (gain.value, gain.low, gain.high) == (0, 0, 0)
+
+
+def test_ground_without_objects_makes_no_gain_surer():
+    """Of detectors: three blocks with objects, and many where nothing is, and nothing or little is found."""
+    random = np.random.default_rng(2)
+    found = random.integers(20, 40, 3)
+    champion = np.array([[[0, 4], [60 - n, n]] for n in found])
+    challenger = champion + np.array([[[0, 0], [-g, g]] for g in (5, 0, 7)])
+    objects = partial(miou, void=0)
+    alone = paired_gain(challenger, champion, objects, **OPTIONS)
+    for empty in (np.zeros((60, 2, 2), np.int64), np.array([[[0, 1], [0, 0]]] * 60)):
+        more = paired_gain(*(np.concatenate([counts, empty]) for counts in (challenger, champion)), objects, **OPTIONS)
+        assert more.high - more.low >= 0.8 * (alone.high - alone.low)
+        if not empty.any():
+            assert more == alone
 
 
 def test_blocks_that_do_not_match_are_refused():

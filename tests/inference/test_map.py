@@ -94,8 +94,10 @@ def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
 
 def test_a_model_that_bears_the_number_of_another_maps_and_fails_for_itself(tmp_path, bundle):
     """As after a registry that began anew: what version 3 of before mapped is no map of the one of now."""
+    mapped(tmp_path, "before", [scene(tmp_path, "coarse")], bundle)
     scenes = [scene(tmp_path, "a"), scene(tmp_path, "coarse", pixel=60.0)]
     mapped(tmp_path, "first", scenes, bundle, shard=5)
+    assert not (tmp_path / "maps" / "v3" / "coarse").exists(), "the map is of pixels that are no more"
     shutil.copytree(bundle.folder, tmp_path / "another")
     contract = read_json(tmp_path / "another" / "bundle.json")
     write_json(tmp_path / "another" / "bundle.json", contract | {"project": "another"})

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import geopandas as gpd
@@ -140,6 +141,17 @@ def test_a_shapefile_with_an_odd_code_page_is_read(tmp_path: Path, scene: Scene,
     source = open_labels(file, labels())
     assert source.burn(scene)[0, 0] == 1
     assert {f.suffix for f in source.files([scene])} >= {".shp", ".dbf", ".shx", ".prj", ".cpg"}
+
+
+def test_a_shapefile_in_capitals_is_kept_whole(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "lab.shp", [pixels(0, 0, 2, 2)], ["forest"])
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for part in file.parent.glob("lab.*"):
+        part.rename(tmp_path / part.name.upper())
+    for part in open_labels(tmp_path / "LAB.SHP", labels()).files([scene]):
+        shutil.copy(part, kept)
+    assert (burn(scene, kept / "LAB.SHP", labels()) == 1).sum() == 4
 
 
 def test_what_is_wrong_with_labels_is_said(tmp_path: Path, scene: Scene) -> None:

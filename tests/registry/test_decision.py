@@ -40,6 +40,7 @@ def test_a_clear_gain_is_promoted_with_its_figures():
         ({"slowdown": 2.1}, "2.10 times"),
         ({"blocks": 2, "seen": 5}, "5 test blocks lie on ground"),
         ({"opponent": "baseline", "unscored": True, "gain": None}, "Nothing is known of the per-pixel baseline"),
+        ({"opponent": None, "gain": None, "miou": None, "blocks": 0, "seen": 4}, "4 test blocks lie on ground"),
         ({"gain": Interval(value=0.4, low=None, high=None)}, "cannot be computed"),
         ({"opponent": "baseline", "gain": Interval(value=-0.1, low=-0.2, high=0.0)}, "does not beat the baseline"),
     ],

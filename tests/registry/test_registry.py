@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from shapely.geometry import box
 from typer.testing import CliRunner
 
 from pipelines.atlas.champions import decision_picture
@@ -332,26 +333,32 @@ def test_only_versions_that_were_champion_and_still_load_come_back(world, model)
 
 
 def test_ground_that_the_champion_was_trained_on_is_named(world, tmp_path):
-    current = world.good.workspace.data / "blocks.parquet"
-    blocks = gpd.read_parquet(current)
-    tests = sorted(blocks.loc[blocks["split"] == "test", "block_id"])
-    assert seen_blocks(current, current) == set()
+    data = world.good.workspace.data
+    current, plan = data / "blocks.parquet", data / "plan.parquet"
+    blocks, chips = gpd.read_parquet(current), gpd.read_parquet(plan)
+    tests = sorted(set(chips.loc[chips["split"] == "test", "block_id"]))
+    assert seen_blocks(current, current, plan) == set()
     blocks.loc[blocks["block_id"] == tests[0], "split"] = "train"
     blocks.loc[blocks["block_id"] == tests[1], "split"] = "val"
     blocks.to_parquet(tmp_path / "blocks.parquet")
-    assert seen_blocks(tmp_path / "blocks.parquet", current) == set(tests[:2])
+    assert seen_blocks(tmp_path / "blocks.parquet", current, plan) >= set(tests[:2])
 
 
-def test_slivers_of_ground_do_not_make_a_block_seen(world, tmp_path):
-    """Borders that are straight on one map are bent on another."""
-    current = world.good.workspace.data / "blocks.parquet"
-    blocks = gpd.read_parquet(current)
-    moved = blocks.to_crs("EPSG:6933")
-    side = moved.geometry.area.mean() ** 0.5
-    for share, seen in ((0.001, False), (0.05, True)):
-        shifted = blocks.set_geometry(moved.translate(side * share, 0).to_crs(blocks.crs))
-        shifted.to_parquet(tmp_path / "blocks.parquet")
-        assert bool(seen_blocks(tmp_path / "blocks.parquet", current)) == seen
+def test_ground_that_a_chip_of_the_model_s_reached_beyond_its_block_is_seen(world, tmp_path):
+    """A block that has labels by now, beside one that the model learned from when it had none."""
+    data = world.good.workspace.data
+    blocks, chips = gpd.read_parquet(data / "blocks.parquet"), gpd.read_parquet(data / "plan.parquet")
+    projection = blocks["projection"].iloc[0]
+    only = chips[chips["split"] == "test"][:1]
+    only.to_parquet(tmp_path / "plan.parquet")
+    west, south, east, north = only.to_crs(projection).total_bounds
+    for metres, reached in ((0.4, True), (0.6, False)):
+        edge = east + metres * (east - west)
+        learned = box(edge, south, edge + (east - west), north)
+        former = blocks[:1].assign(split="train").set_geometry([learned], crs=projection).to_crs(blocks.crs)
+        former.to_parquet(tmp_path / "blocks.parquet")
+        seen = seen_blocks(tmp_path / "blocks.parquet", data / "blocks.parquet", tmp_path / "plan.parquet")
+        assert seen == (set(only["block_id"]) if reached else set())
 
 
 def test_ground_that_the_challenger_was_trained_on_is_no_evidence_for_it(world, model, tmp_path):

@@ -33,6 +33,7 @@ from pipelines.inference.runtime import Runtime
 from pipelines.registry.rollback import prove
 from pipelines.training.augment import Attitude, turned
 from pipelines.training.detection import turned_boxes
+from pipelines.training.detector import Detector
 from pipelines.training.network import build
 
 ROOT = Path(__file__).parents[2]
@@ -241,3 +242,16 @@ def paint(picture: NDArray[np.bool_], left: int, top: int, right: int, bottom: i
     inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
     core = (rows >= top + 2) & (rows < bottom - 2) & (columns >= left + 2) & (columns < right - 2)
     picture |= inside & ~core
+
+
+def test_boxes_far_from_the_corner_are_as_fine_in_bfloat16():
+    """Which knows every fourth pixel from 512 on."""
+    torch.manual_seed(0)
+    detector = Detector("resnet18", bands=3, classes=2).eval()
+    images = torch.rand(1, 3, 64, 1024)
+    with torch.no_grad():
+        exact = detector(images)[0, :, :4]
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = detector(images)[0, :, :4]
+    far = exact[:, 0] > 512
+    assert far.any() and (rounded - exact)[far].abs().max() < 1
