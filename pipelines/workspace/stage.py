@@ -57,8 +57,8 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
     bring(workspace, definition(workspace, stage).get("deps", []))
     always = definition(workspace, stage).get("always_changed", False)
     decides = hashlib.sha256(key(workspace, stage).encode()).hexdigest()
-    if not always:
-        _take(workspace, stage, results.find(decides))
+    known = None if always else results.find(decides)
+    _take(workspace, stage, known)
     said = _reproduced(workspace, stage)
     after = read_lock(workspace)[stage]
     outputs = {out["path"]: out["md5"] for out in after.get("outs", [])}
@@ -67,7 +67,7 @@ def reproduce(workspace: Path, stage: str, lock: Lock, released: Lock) -> StageR
             f"DVC calls stage {stage} done, yet {', '.join(missing)} is missing in {workspace}; run it again."
         )
     _dvc(workspace, "push", stage)
-    if _RUNS in said and not always:
+    if not always and after != known:  # also where a try that was killed here had run it
         results.keep(decides, after)
     unchanged = always and released.get(stage, {}).get("outs") == after.get("outs")
     return StageResult(

@@ -50,6 +50,17 @@ def test_what_one_machine_made_another_takes_and_does_not_make_again(
     assert [result.reused for result in again] == [True, False, True]
 
 
+def test_what_was_made_before_a_kill_is_known_to_all_after_the_next_try(
+    desk: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.workspace.results.keep", lambda *_: None)  # it dies before it can tell
+        run(tmp_path / "one", monkeypatch)
+    again, _ = run(tmp_path / "one", monkeypatch)
+    taken, _ = run(tmp_path / "other", monkeypatch)
+    assert [result.reused for result in again + taken] == [True] * 6
+
+
 def test_what_the_remote_has_lost_is_made_again(
     desk: Repository, tmp_path: Path, store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

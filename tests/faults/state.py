@@ -20,7 +20,7 @@ _OBJECT = re.compile(r"files/md5/[0-9a-f]{2}/[0-9a-f]{30}(\.dir)?")
 _RUN_CACHE = re.compile(r"runs/[0-9a-f]{2}/[0-9a-f]{64}/[0-9a-f]{64}")
 _FREE = re.compile(
     r"data/train/run\.json$"  # id of MLflow's run
-    r"|dvc\.lock$|^stages/"  # which holds that file's hash; what else it names is compared file by file
+    r"|dvc\.lock$"  # which holds that file's hash; what else it names is compared file by file
     r"|^decisions/|swath-decisions/"  # commits that tell when
     r"|plan\.json$|quarantine/.*\.json$"  # when
     r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
@@ -68,7 +68,9 @@ def _files(home: Path) -> Iterator[tuple[str, str]]:
             continue
         if name.parts[0] == "workspaces" and "data" not in name.parts and path.name != "dvc.lock":
             continue  # the checkout, as git has it
-        if name.parts[0] == "bundles":
+        if name.parts[0] == "stages":  # under a hash of what went in, and that is an id by chance after a training
+            yield f"stages: {read_json(path)['cmd']}", "*"
+        elif name.parts[0] == "bundles":
             yield f"bundles/*/{Path(*name.parts[2:])}", sha256(path)
         elif path.name.endswith(".lock") and path.name != "dvc.lock":
             continue  # of `alone`: a file that stays, of which the system has let go
