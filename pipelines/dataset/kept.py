@@ -48,25 +48,25 @@ def read_kept(file: Path) -> gpd.GeoDataFrame:
 def kept_grids(kept: gpd.GeoDataFrame, regions: Sequence[Region], side: float) -> list[BlockGrid]:
     """A grid for each of ``regions``, sorted by the name of its region.
 
-    It is that of the earlier dataset whose blocks ``kept`` holds, with more cells where the region has grown, and a new
-    one where none of the same ``side`` lies here.
+    It is that of the earlier dataset whose blocks ``kept`` holds, with more cells where the region has grown, or a part
+    of them where ``side`` divides theirs; and a new one where none of them lies here.
 
     Squares that moved with every new scene would turn test ground into training ground. Regions that lie on one earlier
     grid become one, since a square has one name.
     """
-    if not {*GRID} <= {*kept.columns} or (earlier := kept[kept["side"] == side]).empty:
+    if not {*GRID} <= {*kept.columns}:
         return [BlockGrid.over(region, side) for region in regions]
     new, settled = [], dict[str, Region]()
-    labelled = earlier.filter(like="pixels_").sum(axis=1) + 1  # a block that has lost its labels has a say too
-    origins = earlier.drop_duplicates("region").set_index("region")
-    inner = shapely.get_coordinates(shapely.point_on_surface(earlier.geometry.to_numpy()))
+    labelled = kept.filter(like="pixels_").sum(axis=1) + 1  # a block that has lost its labels has a say too
+    origins = kept.drop_duplicates("region").set_index("region")
+    inner = shapely.get_coordinates(shapely.point_on_surface(kept.geometry.to_numpy()))
     for region in regions:
         points = shapely.points(np.nan_to_num(moved(inner, DEGREES, region.projection), posinf=1e9))
-        near = shapely.dwithin(region.footprint, points, side * 2**0.5)
+        near = shapely.dwithin(region.footprint, points, kept["side"].to_numpy() * 2**0.5)
         if not near.any():
             new.append(BlockGrid.over(region, side))
             continue
-        id = labelled[near].groupby(earlier["region"][near]).sum().idxmax()
+        id = labelled[near].groupby(kept["region"][near]).sum().idxmax()
         here = region.moved_to(id, origins.at[id, "projection"])
         settled[id] = _joined(settled[id], here) if id in settled else here
     old = [
@@ -98,11 +98,13 @@ def kept_splits(kept: gpd.GeoDataFrame, ground: NDArray[Any]) -> NDArray[np.int6
 def carried(kept: gpd.GeoDataFrame, blocks: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     """``blocks``, and without pixels those of ``kept`` that are not among them: ground that has no labels this time.
 
-    Whoever keeps these blocks next then keeps all there ever were, and a test is frozen for good.
+    Whoever keeps these blocks next then keeps all there ever were, and a test is frozen for good; not so where squares
+    have another side now.
     """
     if not {"block_id", *GRID} <= {*kept.columns}:
         return blocks
-    gone = kept[~kept["block_id"].isin(blocks["block_id"])].reindex(columns=blocks.columns)
+    gone = kept[~kept["block_id"].isin(blocks["block_id"]) & kept["side"].isin(blocks["side"])]
+    gone = gone.reindex(columns=blocks.columns)
     gone[[name for name in blocks.columns if name.startswith("pixels_")]] = 0
     return pd.concat([blocks, gone], ignore_index=True).astype(blocks.dtypes.to_dict())
 

@@ -369,6 +369,19 @@ def test_kept_ground_that_has_no_labels_for_a_while_stays_what_it_was(tmp_path: 
     assert third.set_index("block_id")["split"].loc[wanted.index].equals(wanted)
 
 
+def test_ground_keeps_its_split_in_squares_of_another_side(tmp_path: Path) -> None:
+    catalog, ones = tmp_path / "catalog", np.ones((2, 512, 512), np.uint16)
+    scenes = [write_scene(catalog, ones, id="here", origin=HERE)]
+    earlier, _, _ = divided(tmp_path, scenes)
+    earlier.to_parquet(tmp_path / "kept.parquet")
+    blocks, _, _ = divided(tmp_path, scenes, keep=str(tmp_path / "kept.parquet"), block=640)
+    assert set(blocks["side"]) == {640}
+    squares = blocks.to_crs(UTM_21S)
+    for split in SPLITS:
+        theirs = earlier[earlier["split"] == split].to_crs(UTM_21S).union_all()
+        assert squares[squares["split"] != split].intersection(theirs).area.max() < SLIVER * 640**2
+
+
 def test_every_chip_lies_in_a_block_that_tells_of_it(town: Town) -> None:
     assert set(town.plan["block_id"]) <= set(town.blocks["block_id"])
 
