@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.scales.project import BANDS, CLASSES, PROJECT, SIDE, VERSION
+from benchmarks.scales.project import BANDS, CLASSES, DIGEST, PROJECT, SIDE, VERSION
 from pipelines.files import write_json
 from pipelines.inference.item import ITEM
 from pipelines.monitoring.profile import Profile, SceneProfile
@@ -34,6 +34,7 @@ def write_maps(home: Path) -> None:
         own = {"scene": scene.id, "season": scene.season, "zone": scene.zone, "when": scene.datetime}
         Profile(views[number % _KINDS], facts.model_copy(update=own)).write(maps / scene.id / PROFILE)
         checksums = {"swath:source_sha256": scene.image_sha256, "swath:mask_sha256": scene.mask_sha256}
+        checksums["swath:model_sha256"] = DIGEST
         legend = [{"value": i, "name": c, "color_hint": "112233"} for i, c in enumerate(CLASSES)]
         assets = {"classes": {"href": "./classes.tif", "classification:classes": legend}, "confidence": {}}
         write_json(maps / scene.id / ITEM, {"id": scene.id, "properties": checksums, "assets": assets})

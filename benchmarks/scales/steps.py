@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.scales.project import BANDS, PROJECT, VERSION
+from benchmarks.scales.project import BANDS, DIGEST, PROJECT, VERSION
 
 RUN = "watch"
 
@@ -16,7 +16,7 @@ def plan(home: Path) -> None:
     from pipelines.scenes.catalog import read_scenes
 
     scenes = read_scenes(home / "catalog" / PROJECT)
-    write_plan(home / "predictions" / PROJECT, RUN, VERSION, f"models:/{PROJECT}/{VERSION}", scenes, 4)
+    write_plan(home / "predictions" / PROJECT, RUN, VERSION, f"models:/{PROJECT}/{VERSION}", DIGEST, scenes, 4)
 
 
 def list_maps(home: Path) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.table import Table
 
+from pipelines.bundle.store import open_bundle
 from pipelines.errors import SwathError
 from pipelines.evaluation import metrics as m
 from pipelines.evaluation.score import by
@@ -105,7 +106,8 @@ def scores_of(project: str, old: str, new: str, changed: Collection[str]) -> Sco
         record = client.download_artifacts(str(versions[new].run_id), "decision.json")
         evidence = Decision.model_validate(read_json(Path(record))).evidence
         test = evidence.test if evidence else ""
-        frames = {number: known_scores(client, str(v.run_id), test) for number, v in versions.items()}
+        bundles = {number: open_bundle(f"models:/{project}/{number}") for number in versions}
+        frames = {n: known_scores(client, str(v.run_id), bundles[n], test) for n, v in versions.items()}
     found: dict[str, dict[str, float]] = {"usual": {}, "changed": {}}
     blocks: dict[str, int] = {}
     for number, frame in frames.items():

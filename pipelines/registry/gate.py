@@ -16,7 +16,7 @@ import shapely
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
-from pipelines.bundle.contract import BLOCKS, SCORES, Contract
+from pipelines.bundle.contract import BLOCKS, Contract
 from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.config.params import Params
 from pipelines.dataset.snapshot import Manifest, read_manifest
@@ -26,7 +26,7 @@ from pipelines.evaluation.bootstrap import paired_gain
 from pipelines.evaluation.finding import Finder, truths_of
 from pipelines.evaluation.ground import digest, ground_of, read_plan
 from pipelines.evaluation.objects import tally_objects
-from pipelines.evaluation.score import Tally, by, read_blocks, tally_scene
+from pipelines.evaluation.score import Tally, by, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
@@ -39,7 +39,7 @@ from pipelines.registry import aliases, pictures, record
 from pipelines.registry.decision import Decision, Evidence, Verdict, decide
 from pipelines.registry.object_pictures import draw_objects
 from pipelines.registry.record import Tags
-from pipelines.registry.scores import known_scores, log_scores
+from pipelines.registry.scores import known_scores, log_scores, own_scores
 from pipelines.scenes.catalog import verify
 from pipelines.workspace.workspace import run_name
 
@@ -128,7 +128,7 @@ class _Trial:
     def against_baseline(self, found: Evidence, frame: pd.DataFrame, ours: Bundle) -> Evidence:
         if not self.params.evaluate.baseline:
             return found
-        bar = self.own_scores(ours, "baseline")
+        bar = own_scores(ours, self.test, "baseline")
         if bar is None or bar.empty:
             return found.model_copy(update={"opponent": "baseline", "unscored": True})
         bar = bar[bar["block_id"].isin(set(frame["block_id"]))]
@@ -176,17 +176,9 @@ class _Trial:
         assert ground is not None
         return pictures.draw(folder, rank, ground, self.catalog, models, labels.classes)
 
-    def own_scores(self, bundle: Bundle, model: str = "network") -> pd.DataFrame | None:
-        """Block scores that a bundle brings; ``None`` where its test was another one."""
-        if bundle.contract.metrics["test"]["digest"] != self.test:
-            return None
-        return read_blocks(bundle.folder / SCORES, model)
-
     def scores(self, version: ModelVersion, bundle: Bundle) -> pd.DataFrame:
         """Block scores of a version on this test: its bundle's, those on record, or counted now and put on record."""
-        known = self.own_scores(bundle)
-        if known is None:
-            known = known_scores(self.client, str(version.run_id), self.test)
+        known = known_scores(self.client, str(version.run_id), bundle, self.test)
         if known is not None:
             return known
         frame = self.scored(bundle).frame("network")

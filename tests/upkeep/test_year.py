@@ -69,7 +69,7 @@ class Installation:
         write_item(folder, made, fingerprint=id, dated=True, bands=[{}] * len(made.bands))
         if self.day % 10 == 0:
             quarantine.put(self.catalog, id="odd", source="s", stage="fetch", reason="r", fingerprint=str(self.day))
-        write_map_plan(self.predictions, run, self.champion, f"models:/{PROJECT}/{self.champion}", [made], 8)
+        write_map_plan(self.predictions, run, self.champion, f"models:/{PROJECT}/{self.champion}", "d", [made], 8)
         self.map(id)
         for name, size in (("report.html", 30_000), ("comparison.json", 5_000), ("scenes.json", 500)):
             self.write(self.drift / run / name, size)
