@@ -42,9 +42,10 @@ def compare(home: Path) -> None:
 def report(home: Path) -> None:
     from pipelines.config import load_params
     from pipelines.monitoring import watch
+    from pipelines.monitoring.looks import Looks
 
     folder, catalog = home / "reports" / RUN, home / "catalog" / PROJECT
-    watch.report_run(_maps(home), catalog, BANDS, folder, load_params().drift, project=PROJECT)
+    watch.report_run(_maps(home), catalog, Looks.none(BANDS), folder, load_params().drift, project=PROJECT)
 
 
 def atlas(home: Path) -> None:
