@@ -109,7 +109,7 @@ def _turn(field: NDArray[Any], quarters: int, mirrored: bool) -> NDArray[Any]:
 
 def score(network: Network, tiles: list[Look]) -> float:
     """Mean IoU over the pixels of all ``tiles``."""
-    return mean_iou(sum(confusion(tile, network(tile)) for tile in tiles))
+    return mean_iou(np.sum([confusion(tile, network(tile)) for tile in tiles], axis=0))
 
 
 def chosen(network: Network, labelled: list[Place], pool: list[Place], most: int, seed: int) -> dict[str, list[int]]:

@@ -17,6 +17,7 @@ from benchmarks.drifting.trials import ELSEWHERE, USUAL, Tried, declared
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 
 COSTLY = 5.0  # points of mIoU that a change must cost to count in the goal
 
@@ -128,10 +129,8 @@ def plot(trials: Sequence[dict[str, Any]], path: Path) -> None:
     last.axhline(5, color="#999999", linewidth=0.7, linestyle=":")
     for axis in axes[:, 0]:
         axis.set_ylabel("drift declared, %", fontsize=8)
-    handles = [plt.Line2D([], [], color=colours[w], marker="o", label=w) for w in worlds]
-    handles.append(
-        plt.Line2D([], [], color="#444444", marker="o", linestyle="", label=f"costs {COSTLY:g} points of mIoU")
-    )
+    handles = [Line2D([], [], color=colours[w], marker="o", label=w) for w in worlds]
+    handles.append(Line2D([], [], color="#444444", marker="o", linestyle="", label=f"costs {COSTLY:g} points of mIoU"))
     figure.legend(handles=handles, loc="upper center", ncols=len(handles), fontsize=9, frameon=False)
     figure.tight_layout(rect=(0, 0, 1, 0.95))
     figure.savefig(path, dpi=100)

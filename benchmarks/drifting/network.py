@@ -39,7 +39,7 @@ class Network:
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=0.004)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
         for _ in range(steps):
-            crops = [self._crop(looks[rng.integers(len(looks))], known, rng) for _ in range(BATCH)]
+            crops = [self._crop(looks[int(rng.integers(len(looks)))], known, rng) for _ in range(BATCH)]
             pixels = torch.from_numpy(np.stack([c[0] for c in crops]))
             truth = torch.from_numpy(np.stack([c[1] for c in crops]).astype(np.int64))
             loss = functional.cross_entropy(self.net(pixels), truth, ignore_index=IGNORE, reduction="sum")

@@ -65,7 +65,7 @@ class Region:
             zone=f"{taken.place.epsg % 100}S",
             datetime=when,
             bands=COMMON_NAMES,
-            pixels=(picture.pixels.astype(np.float32) - taken.offset) / 10_000,
+            pixels=((picture.pixels.astype(np.float32) - taken.offset) / 10_000).astype(np.float32),
             mask=mask,
             labels=np.where(ground.cover > 0, ground.cover - 1, IGNORE).astype(np.uint8),
             unit=REFLECTANCE,

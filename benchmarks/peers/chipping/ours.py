@@ -29,7 +29,7 @@ def params(labels: Path, chips: Mapping[str, object]) -> Params:
     values["scenes"] |= {"bands": BANDS, "assets": BANDS}
     values["labels"] |= {"source": str(labels), "field": None}
     values["labels"]["classes"] = [{"name": n, "value": i + 1, "color": "#000000"} for i, n in enumerate(CLASSES)]
-    values["chips"] |= {"size": WINDOW, "stride": WINDOW} | chips
+    values["chips"] |= {"size": WINDOW, "stride": WINDOW, **chips}
     return Params.model_validate(values)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from pipelines.scenes.scene import Scene
 
 
 def _openvino(path: str) -> tuple[Graph, int]:
-    return open_graph(path, cores(), "f32"), cores()
+    return open_graph(Path(path), cores(), "f32"), cores()
 
 
 def _onnxruntime(path: str) -> tuple[Graph, int]:
