@@ -56,7 +56,7 @@ def test_ground_without_objects_makes_no_gain_surer():
     alone = paired_gain(challenger, champion, objects, **OPTIONS)
     for empty in (np.zeros((60, 2, 2), np.int64), np.array([[[0, 1], [0, 0]]] * 60)):
         more = paired_gain(*(np.concatenate([counts, empty]) for counts in (challenger, champion)), objects, **OPTIONS)
-        assert more.high - more.low >= 0.8 * (alone.high - alone.low)
+        assert more.low <= alone.low and more.high - more.low >= 0.8 * (alone.high - alone.low)
         if not empty.any():
             assert more == alone
 
