@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,8 @@ from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.inference.item import ITEM, hectares, map_item
 from pipelines.inference.layers import layers
-from pipelines.inference.mosaic import MosaicGrid, mosaic
+from pipelines.inference.mosaic import mosaic
+from pipelines.inference.mosaic_grid import MosaicGrid
 from pipelines.inference.writer import MapWriter
 
 CLASSES = [LabelClass(name=n, value=i, color=f"#{i}080f0") for i, n in enumerate(("land", "river"))]
@@ -120,6 +122,71 @@ def test_one_map_on_its_own_grid_stays_as_it_is(tmp_path: Path) -> None:
             assert (far[0][probabilities[0] != probabilities[1]] <= (name == "confidence.tif")).all()
 
 
+def turned(folder: Path, affine: Affine, side: int = 60) -> Path:
+    """A map of nothing but rivers on a grid of any direction."""
+    grid = MosaicGrid("EPSG:32633", affine, side, side)
+    shown = layers(CLASSES, ["probabilities"])
+    writer = MapWriter(folder / ".work", grid, shown, "key")
+    river = np.stack([np.zeros((side, side)), np.ones((side, side))]).astype(np.float32)
+    writer.write(slice(0, side), river, np.zeros((side, side), np.uint8))
+    writer.finish(folder, CLASSES)
+    item = map_item(folder, folder.name, grid, datetime(2024, 7, 1, tzinfo=UTC), shown, CLASSES)
+    item.properties |= {"swath:model": "m", "swath:model_sha256": "m", "swath:project": "p"}
+    write_json(folder / ITEM, item.to_dict(include_self_link=False, transform_hrefs=False))
+    return folder
+
+
+_CORNER = Affine.translation(500_000, 5_500_000)
+NORTH_UP, SOUTH_UP = _CORNER @ Affine.scale(10, -10), _CORNER @ Affine.scale(10, 10)  # which lies north of the first
+
+
+@pytest.mark.parametrize(
+    ("grids", "shape"),
+    [
+        pytest.param([_CORNER @ Affine.rotation(30) @ Affine.scale(10, -10)], (82, 82), id="turned"),
+        pytest.param([_CORNER @ Affine.rotation(90) @ Affine.scale(10, -10)], (60, 60), id="on its side"),
+        pytest.param([NORTH_UP, SOUTH_UP], (120, 60), id="south up, last"),
+        pytest.param([SOUTH_UP, NORTH_UP], (120, 60), id="south up, first"),
+    ],
+)
+def test_maps_of_any_direction_are_whole_in_a_mosaic_that_is_north_up(
+    tmp_path: Path, grids: list[Affine], shape: tuple[int, int]
+) -> None:
+    made = mosaic([turned(tmp_path / str(number), grid) for number, grid in enumerate(grids)], tmp_path / "mosaic")
+    assert made.shape == shape
+    assert made.class_pixels["river"] == pytest.approx(3_600 * len(grids), rel=0.03)
+    with rasterio.open(tmp_path / "mosaic" / "classes.tif") as source:
+        assert source.transform.b == source.transform.d == 0 and source.transform.a > 0 > source.transform.e
+
+
+def test_more_maps_are_joined_than_a_process_may_hold_open(tmp_path: Path) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    folders = [
+        write_map(tmp_path / str(n), "EPSG:32633", (500_000 + 80 * n, 5_500_000), (8, 8), flat) for n in range(40)
+    ]
+    mosaic(folders[:1], tmp_path / "first")  # which opens what stays open
+    former = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 24, former[1]))
+    try:
+        assert mosaic(folders, tmp_path / "mosaic").class_pixels["river"] == 40 * 64
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, former)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857"])
+def test_maps_on_both_sides_of_the_antimeridian_make_no_strip_around_the_globe(tmp_path: Path, crs: str) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    folders = []
+    for zone, longitude in (("EPSG:32760", 179.91), ("EPSG:32701", -179.91)):
+        (x,), (y,) = reproject("EPSG:4326", zone, [longitude], [-17.0])
+        folders.append(write_map(tmp_path / zone.replace(":", "-"), zone, (x, y), (50, 50), flat))
+    with pytest.raises(BadData, match="both sides of the antimeridian"):
+        mosaic(folders, tmp_path / "mosaic", crs=crs, resolution=1e-4 if crs == "EPSG:4326" else 10)
+    assert mosaic(folders, tmp_path / "mosaic").shape[1] < 3_000
+    one = mosaic(folders[:1], tmp_path / "one", crs=crs, resolution=1e-4 if crs == "EPSG:4326" else 10)
+    assert one.shape[1] < 100
+
+
 def test_where_maps_disagree_the_mean_of_their_probabilities_decides(tmp_path: Path) -> None:
     origin = (500_000, 5_500_000)
     folders = [
@@ -184,7 +251,7 @@ def test_maps_of_two_models_or_without_probabilities_are_refused(tmp_path: Path)
     with pytest.raises(BadData, match="no map"):
         mosaic([tmp_path], tmp_path / "mosaic")
     over = write_map(tmp_path / "over", "EPSG:32660", (590_000, 8_000_000), (16, 400), flat, model="another", side=100)
-    with pytest.raises(BadData, match="cannot span the antimeridian"):
+    with pytest.raises(BadData, match="both sides of the antimeridian"):
         mosaic([over], tmp_path / "mosaic", crs="EPSG:4326", resolution=0.001)
     with pytest.raises(BadData, match="no CRS"):
         mosaic([other], tmp_path / "mosaic", crs="nowhere")
