@@ -29,7 +29,7 @@ from pipelines.scenes.candidate import baseline_in
 from pipelines.scenes.catalog import item_path
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.remote import driver_of
-from pipelines.scenes.scene import Band, MaskBit, Scene, without_data
+from pipelines.scenes.scene import UNMEASURED, Band, MaskBit, Scene, without_data
 
 _NODATA = np.uint8(MaskBit.NODATA)
 FINER_OR_COARSER = 1.5  # than the training chips, at most
@@ -112,17 +112,15 @@ class RasterSource:
 
     def block(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """As ``read``, for any window."""
+        pixels = _read(self._image, self._raster.indexes, window)
         try:
-            pixels = self._image.read(self._raster.indexes, window=window)
             mask = self._mask.read(1, window=window) if self._mask else self._own_mask(pixels, window)
         except RasterioError as error:
-            raise BadData(
-                f"{self._raster.image} cannot be read at {_place(window)} ({error}); fetch it again."
-            ) from error
+            raise _unreadable(self._raster.image, window, error) from error
         physical = pixels.astype(np.float32)
         physical *= self._scale
         physical += self._offset
-        mask[~np.isfinite(physical).all(axis=0)] |= _NODATA
+        mask[~(np.abs(physical) < UNMEASURED).all(axis=0)] |= _NODATA  # NaN too
         return physical, mask
 
     def _own_mask(self, pixels: NDArray[Any], window: Window) -> NDArray[np.uint8]:
@@ -190,6 +188,7 @@ def of_file(path: Path, contract: Contract, name: str | None = None) -> Raster:
             nodata = None if contract.nodata == "nan" else contract.nodata
         tagged = [(image.scales[i - 1], image.offsets[i - 1]) for i in indexes]
         if all(pair == (1.0, 0.0) for pair in tagged) and _whole(image.dtypes[0]) == _whole(contract.dtype):
+            _check_depth(path.name, image.dtypes[0], contract)
             bands = _settled(image, name or path.name, indexes, nodata, contract)
             tagged = [(band.scale, band.offset) for band in bands]
         raster = Raster(
@@ -218,7 +217,7 @@ def _settled(
     """The contract's bands with scale and offset for an image that states none."""
     if contract.radiometry == "declared":
         return contract.bands
-    parts = [image.read(indexes, window=window) for window in _probes(image.width, image.height)]
+    parts = [_read(image, indexes, window) for window in _probes(image.width, image.height)]
     pixels = np.concatenate([part.reshape(len(indexes), -1) for part in parts], axis=1)
     if nodata is not None:
         pixels = pixels[:, ~without_data(pixels, nodata)]
@@ -274,6 +273,16 @@ def _check_units(what: str, units: list[str | None], contract: Contract) -> None
     for unit, band in zip(units, contract.bands, strict=True):
         if unit and unit != band.units:
             raise BadData(f"Band {band.name} of {what} is in {unit}, but the model was trained on {band.units}.")
+
+
+def _check_depth(what: str, dtype: str, contract: Contract) -> None:
+    """Numbers that state no scale mean what the contract's do only where both are bytes, or neither is."""
+    if (np.dtype(dtype).itemsize == 1) != (np.dtype(contract.dtype).itemsize == 1):
+        raise BadData(
+            f"{what} has pixels of type {dtype} and states no scale, but the model was trained on {contract.dtype} "
+            f"({contract.bands[0].units}), whose numbers mean something else; give the image that the model takes, or "
+            "set the scale and offset of the file."
+        )
 
 
 def _check_resolution(what: str, resolution: float, contract: Contract) -> None:
@@ -334,5 +343,14 @@ def _taken(tag: str | None) -> datetime | None:
         return None
 
 
-def _place(window: Window) -> str:
-    return f"rows {window.row_off} to {window.row_off + window.height}"
+def _read(image: rasterio.DatasetReader, indexes: tuple[int, ...], window: Window) -> NDArray[Any]:
+    try:
+        pixels: NDArray[Any] = image.read(indexes, window=window)
+    except RasterioError as error:
+        raise _unreadable(image.name, window, error) from error
+    return pixels
+
+
+def _unreadable(image: Path | str, window: Window, error: RasterioError) -> BadData:
+    rows = f"rows {window.row_off} to {window.row_off + window.height}"
+    return BadData(f"{image} cannot be read at {rows} ({error}); fetch it again.")

@@ -22,7 +22,7 @@ from pipelines.scenes.area import Bounds
 from pipelines.scenes.candidate import Candidate, Quantity, public
 from pipelines.scenes.links import Links
 from pipelines.scenes.remote import explained, opened
-from pipelines.scenes.scene import MaskBit, without_data
+from pipelines.scenes.scene import UNMEASURED, MaskBit, without_data
 from pipelines.scenes.size import require_bearable
 from pipelines.scenes.unplaced import place_for
 from pipelines.scenes.window import window_of
@@ -83,11 +83,12 @@ class Bands:
             parts.append(part)
         pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
         if np.issubdtype(pixels.dtype, np.floating):
-            strange = ~np.isfinite(pixels)
-            if strange.any() and not (self.nodata is not None and math.isnan(self.nodata)):
+            strange = ~(np.abs(pixels) < UNMEASURED)  # NaN too
+            if (strange & (pixels != self.nodata)).any() and not (self.nodata is not None and math.isnan(self.nodata)):
                 raise BadData(
-                    f"{public(self._files[0].href)} holds NaN or infinity, which params.scenes.nodata={self.nodata} "
-                    "does not announce; set nodata: nan if those pixels have no data."
+                    f"{public(self._files[0].href)} holds NaN, infinity or numbers beyond {UNMEASURED:.0e}, which "
+                    f"params.scenes.nodata={self.nodata} does not announce; set nodata: nan if those pixels have no "
+                    "data."
                 )
             valid &= ~strange.any(axis=0)
         if self.nodata is not None and not math.isnan(self.nodata):
@@ -138,7 +139,8 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 f"{candidate.source} has bands with different nodata values ({', '.join(said)}); set scenes.nodata if "
                 "one of them is right for all, or convert the bands to one."
             )
-        nodata = scenes.nodata if scenes.nodata is not None else finest.nodata
+        stated = next((d.nodata for d in datasets if d.nodata is not None), None)
+        nodata = scenes.nodata if scenes.nodata is not None else stated
         if nodata is not None and not _holds(dtypes[0], nodata):
             raise BadData(f"{candidate.source} has {dtypes[0]} pixels, which cannot hold the nodata value {nodata}.")
         crs, transform = finest.crs, finest.transform

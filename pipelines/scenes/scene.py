@@ -24,6 +24,9 @@ class MaskBit(IntFlag):
     UNLABELLED = 8  # set when labels are burned; never in a scene's own mask
 
 
+UNMEASURED = 1e30  # what is as large, as the fill of many float files, is no measurement
+
+
 def without_data(pixels: NDArray[Any], nodata: float) -> NDArray[np.bool_]:
     """Where ``(bands, rows, columns)`` hold no data, ``(rows, columns)``: where a band has the value ``nodata``.
 

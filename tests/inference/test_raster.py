@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from affine import Affine
 from rasterio.enums import ColorInterp
 
@@ -102,6 +103,30 @@ def test_a_dark_pixel_of_a_byte_image_is_no_missing_one(tmp_path, contract):
     )
     _, mask = whole(of_file(write(tmp_path / "a.tif", values), contract))
     assert mask[20, 20] == MaskBit.NODATA and mask[3, 4] == 0
+
+
+def test_bytes_are_no_numbers_of_a_model_of_sixteen_bits(tmp_path, contract):
+    picture = np.random.default_rng(0).integers(20, 250, (3, 40, 50)).astype(np.uint8)
+    for radiometry, name in (("declared", "TCI.tif"), ("sentinel2", "S2A_N0208_TCI.tif")):
+        with pytest.raises(BadData, match="pixels of type uint8 and states no scale"):
+            of_file(write(tmp_path / name, picture), contract.model_copy(update={"radiometry": radiometry}))
+    of_file(write(tmp_path / "told.tif", picture, scales=(1 / 255,) * 3), contract)
+
+
+def test_the_usual_fill_of_float_files_has_no_data(tmp_path, contract):
+    values = (dn() * 1e-4).astype(np.float32)
+    values[:, :3] = np.finfo(np.float32).min
+    _, mask = whole(of_file(write(tmp_path / "a.tif", values), contract))
+    assert (mask[:3] == MaskBit.NODATA).all() and not mask[3:].any()
+
+
+@pytest.mark.parametrize("radiometry", ["declared", "sentinel2"])
+def test_a_file_that_was_cut_short_is_refused_before_anything_is_made_of_it(tmp_path, contract, radiometry):
+    path = tmp_path / "S2A_N0208_R1.tif"
+    rasterio.shutil.copy(write(tmp_path / "whole.tif", dn(400, 500)), path, driver="COG", blocksize=128)  # header first
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadData, match="fetch it again"):
+        of_file(path, contract.model_copy(update={"radiometry": radiometry}))
 
 
 def test_a_file_whose_coordinates_its_crs_does_not_know_is_refused(tmp_path, contract):

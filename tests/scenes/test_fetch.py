@@ -22,6 +22,7 @@ from pipelines.scenes.fetch import fetch
 from pipelines.scenes.remote import _OPTIONS
 from pipelines.scenes.scene import MaskBit, Scene
 from tests.faults.source import Source
+from tests.scenes.servers import file_server
 from tests.scenes.sources import CRS, ORIGIN, params, write_band, write_scene_files
 
 
@@ -231,3 +232,34 @@ def test_a_download_that_breaks_off_is_tried_again_and_never_taken_for_a_damaged
         assert (scene.image_sha256, scene.mask_sha256) == (whole.image_sha256, whole.mask_sha256)
         return
     raise AssertionError("a whole download failed")
+
+
+def test_a_nodata_value_that_only_a_coarse_band_states_counts_for_all(tmp_path: Path) -> None:
+    files = write_scene_files(tmp_path / "source", offset=-1000)
+    with rasterio.open(files["B11"], "r+") as coarse:
+        coarse.nodata = 0
+    scene = fetch(candidate(files), params("test", nodata=None), None, tmp_path / "staging")
+    _, mask = pixels_of(scene, tmp_path / "staging")
+    assert (mask[:16] == MaskBit.NODATA).all() and not mask[18:].any() and scene.nodata == 0
+
+
+def test_the_usual_fill_of_float_files_is_no_measurement(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).uniform(0, 0.5, (64, 64)).astype(np.float32)
+    pixels[:2] = np.finfo(np.float32).min
+    entry, scenes = one_file(
+        write_band(tmp_path / "a.tif", pixels), radiometry={"kind": "declared", "units": "dn"}, nodata=None
+    )
+    with pytest.raises(BadData, match=r"numbers beyond 1e\+30"):
+        fetch(entry, scenes, None, tmp_path / "staging")
+    told = scenes.model_copy(update={"nodata": float(np.finfo(np.float32).min)})
+    _, mask = pixels_of(fetch(entry, told, None, tmp_path / "staging"), tmp_path / "staging")
+    assert (mask[:2] == MaskBit.NODATA).all() and not mask[2:].any()
+
+
+def test_a_damaged_file_is_no_fault_of_the_network_whatever_its_address_says(tmp_path: Path) -> None:
+    files = write_scene_files(tmp_path / "connect" / "timeout", offset=-1000)
+    files["B03"].write_bytes(b"no raster at all" * 100)
+    with file_server(tmp_path) as (base, _):
+        remote = {band: f"{base}/connect/timeout/{band}.tif" for band in files}
+        with pytest.raises(BadData, match="Export it again"):
+            fetch(candidate(remote), params(f"{base}/catalog.json"), None, tmp_path / "staging")
