@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +26,7 @@ from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
 
 PLAN = "plan.json"  # in the run's own folder
+_VERSION = re.compile(r"v([1-9]\d*)")
 FAILED = "failed"  # folder of a version's maps: why a scene has none
 
 
@@ -66,6 +69,12 @@ class ShardResult(BaseModel):
 
 def version_folder(predictions: Path, version: int) -> Path:
     return predictions / f"v{version}"
+
+
+def version_folders(predictions: Path) -> list[Path]:
+    """Folders of the maps of each version, the oldest first; whatever else lies there is left out."""
+    numbered = ((_VERSION.fullmatch(path.name), path) for path in predictions.glob("v*/"))
+    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
 
 
 def staging(predictions: Path, run: str) -> Path:
@@ -190,15 +199,16 @@ def write_catalog(predictions: Path, project: str) -> int:
     root.remove_links("root")
     root.add_link(pystac.Link("root", "./catalog.json", media_type="application/json"))
     total = 0
-    for folder in sorted(predictions.glob("v[0-9]*"), key=lambda path: int(path.name[1:])):
+    for folder in version_folders(predictions):
         child = pystac.Catalog(f"{project}-{folder.name}", f"Maps of {project} by model {folder.name}")
         child.remove_links("root")
         for rel in ("root", "parent"):
             child.add_link(pystac.Link(rel, "../catalog.json", media_type="application/json"))
-        for item in sorted(folder.glob(f"[!.]*/{ITEM}")):
-            href = f"./{item.parent.name}/{ITEM}"
-            child.add_link(pystac.Link("item", href, media_type="application/geo+json", title=item.parent.name))
-            total += 1
+        # a link whose bytes this machine has not brought from the store is a map too
+        maps = sorted(one.name for one in folder.glob("[!.]*/") if os.path.lexists(one / ITEM))
+        for name in maps:
+            child.add_link(pystac.Link("item", f"./{name}/{ITEM}", media_type="application/geo+json", title=name))
+        total += len(maps)
         write_json(folder / "catalog.json", child.to_dict(include_self_link=False, transform_hrefs=False))
         root.add_link(pystac.Link("child", f"./{folder.name}/catalog.json", media_type="application/json"))
     write_json(predictions / "catalog.json", root.to_dict(include_self_link=False, transform_hrefs=False))

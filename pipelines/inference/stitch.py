@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.errors import BadData, SwathError
+from pipelines.errors import BadData
 from pipelines.inference.blend import weights
 from pipelines.inference.strip import Source, Strip
 from pipelines.inference.windows import Axis
@@ -195,5 +195,5 @@ def _checked(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDAr
     if probabilities.shape != shape:
         raise BadData(f"The model gave an array of shape {probabilities.shape}, not {shape}; check its bundle.")
     if not np.isfinite(probabilities).all():
-        raise SwathError("The model gave values that are not finite; check its weights and the input's values.")
+        raise BadData("The model gave values that are not finite; check its weights and the input's values.")
     return probabilities

@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.config import settings
 from pipelines.depot import bring
 from pipelines.errors import SwathError
-from pipelines.inference.plan import write_catalog
+from pipelines.inference.plan import version_folders, write_catalog
 from pipelines.upkeep.halves import DAY
 
 _NEEDED = """
@@ -30,7 +30,7 @@ def remove_maps(project: str, champion: int | None, keep: int) -> list[str]:
     They can be made again from their models. Nothing goes where there is no champion to tell which maps are in use.
     """
     predictions = settings().predictions / project
-    versions = sorted((int(path.name[1:]) for path in predictions.glob("v[0-9]*")), reverse=True)
+    versions = [int(path.name[1:]) for path in reversed(version_folders(predictions))]
     others = [number for number in versions if number != champion]
     gone = [f"v{number}" for number in others[keep:]] if champion is not None else []
     for name in gone:
@@ -43,8 +43,9 @@ def remove_maps(project: str, champion: int | None, keep: int) -> list[str]:
 
 
 def remove_failed(days: int) -> int:
-    """Delete training runs that failed more than ``days`` ago and are no version's; returns how many.
+    """Delete trainings that failed more than ``days`` ago and are no version's; returns how many.
 
+    Runs of others on the same server stay.
     MLflow keeps what is deleted until ``collect``, so that a person can bring it back meanwhile.
     """
     from pipelines.evaluation.tracking import store
@@ -52,7 +53,7 @@ def remove_failed(days: int) -> int:
     before = int((time.time() - days * DAY) * 1000)
     with store() as client:
         experiments = [one.experiment_id for one in client.search_experiments()]
-        asked = f"attributes.end_time < {before} and attributes.status = "
+        asked = f"tags.`swath.project` LIKE '%' and attributes.end_time < {before} and attributes.status = "
         runs = [run for word in ("'FAILED'", "'KILLED'") for run in client.search_runs(experiments, asked + word)]
         dead = [run.info.run_id for run in runs if not client.search_model_versions(f"run_id = '{run.info.run_id}'")]
         for run in dead:
@@ -92,4 +93,4 @@ def collect(days: int) -> bool:
 def project_folders() -> list[str]:
     """The projects that have maps, which are brought, if they lie in a store, without their bytes."""
     bring(settings().predictions, at_once=())
-    return sorted(path.name for path in Path(settings().predictions).glob("[!.]*/") if any(path.glob("v[0-9]*")))
+    return sorted(path.name for path in Path(settings().predictions).glob("[!.]*/") if version_folders(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -209,6 +210,7 @@ def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPat
     gone = work("maintain", lambda: remove_stale(1))
     assert gone["staging of scenes in the store"] == gone["staging of maps in the store"] == 1
     assert gone["reports of drift"] == 1
+    monkeypatch.setenv("SWATH_HOME", f"{settings().home}-of-another")  # a machine that has brought no byte of the maps
     assert work("maintain", maps) == ["v2"]
     kept = held(store)
     assert list(kept) == [
@@ -218,3 +220,6 @@ def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPat
         *[f"reports/p/drift/{run}/{name}" for run in ("a", "c") for name in ("report.html", "verdict.json")],
     ]
     assert b"v2" not in kept["predictions/p/catalog.json"]
+    for version in (1, 3):
+        links = json.loads(kept[f"predictions/p/v{version}/catalog.json"])["links"]
+        assert [link["href"] for link in links if link["rel"] == "item"] == ["./s/item.json"]

@@ -17,7 +17,8 @@ from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
-from pipelines.inference.plan import map_shard, publish, read_plan, staging, write_plan
+from pipelines.inference.plan import map_shard, publish, read_plan, staging, write_catalog, write_plan
+from pipelines.inference.runtime import Runtime
 from pipelines.scenes.scene import Scene
 from tests.builders import write_scene
 from tests.bundle.trained import BANDS, CLASSES, bundle_folder
@@ -31,8 +32,10 @@ def bundle():
     return dataclasses.replace(open_bundle(bundle_folder()), uri="models:/sample/3", version=3)
 
 
-def scene(catalog: Path, id: str, seed: int = 0, **how) -> Scene:
+def scene(catalog: Path, id: str, seed: int = 0, fill: int | None = None, **how) -> Scene:
     pixels = np.random.default_rng(seed).integers(300, 6000, (3, 40, 50), dtype=np.uint16)
+    if fill is not None:
+        pixels[:, 20, 20] = fill
     return write_scene(catalog, pixels, id=id, **{"bands": BANDS} | how)
 
 
@@ -70,6 +73,28 @@ def test_a_bad_scene_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, 
     _, said = mapped(tmp_path, "third", scenes, bundle)
     assert (said["mapped"], said["total"]) == (1, 3)
     assert not (tmp_path / "maps" / "v3" / "failed" / "coarse.json").exists()
+
+
+def test_a_scene_that_the_model_has_no_answer_to_withholds_no_other(tmp_path, bundle, monkeypatch):
+    """As values at which a network overflows: each try would end in the same way."""
+    scenes = [scene(tmp_path, "a"), scene(tmp_path, "strange", fill=60_000), scene(tmp_path, "z")]
+    answer = Runtime.__call__
+
+    def overflowing(self, pixels):
+        return np.where(pixels[:, :1] > 5, np.float32(np.nan), answer(self, pixels))
+
+    monkeypatch.setattr(Runtime, "__call__", overflowing)
+    _, said = mapped(tmp_path, "first", scenes, bundle, shard=5)
+    assert (said["mapped"], said["failed"]) == (2, 1)
+    told = read_json(staging(tmp_path / "maps", "first") / "shard-0.json")["failed"]
+    assert [(one["scene"], "not finite" in one["reason"]) for one in told] == [("strange", True)]
+
+
+def test_what_only_looks_like_the_maps_of_a_version_is_left_out_of_the_catalog(tmp_path, bundle):
+    mapped(tmp_path, "first", [scene(tmp_path, "a")], bundle)
+    shutil.copytree(tmp_path / "maps" / "v3", tmp_path / "maps" / "v3.bak")
+    assert write_catalog(tmp_path / "maps", "sample") == 1
+    assert "v3.bak" not in (tmp_path / "maps" / "catalog.json").read_text()
 
 
 def test_a_scene_whose_bytes_changed_behind_the_catalog_fails(tmp_path, bundle):

@@ -122,11 +122,15 @@ def test_of_mlflow_failed_runs_go_and_nothing_that_a_version_needs(home: Path, m
         ):
             runs[name] = client.create_run(experiment).info.run_id
             client.log_text(runs[name], "x", "weights")
+            client.set_tag(runs[name], "swath.project", "p")
             client.set_terminated(runs[name], status, None if name == "young" else ended)
+        other = client.create_run(client.create_experiment("another team's")).info.run_id
+        client.set_terminated(other, "FAILED", ended)
         client.create_registered_model("p")
         client.create_model_version("p", "runs:/x", runs["version"])
         assert remove_failed(30) == 1
         assert client.get_run(runs["failed"]).info.lifecycle_stage == "deleted"
+        assert client.get_run(other).info.lifecycle_stage == "active"
 
         def kept() -> set[str]:
             return {path.parts[-3] for path in (home / "mlflow" / "artifacts").rglob("weights")}
