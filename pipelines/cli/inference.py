@@ -112,13 +112,14 @@ def areas(
     from pipelines.bundle.store import open_bundle
     from pipelines.evaluation.areas import areas as estimated
     from pipelines.evaluation.score import by, read_blocks
-    from pipelines.inference.item import hectares
+    from pipelines.inference.item import hectares, require_apart
 
     bundle = open_bundle(model)
     if bundle.contract.task == "detection":
         raise BadData("Areas are those of classes of pixels; count the objects of a detector instead.")
     names = [c.name for c in bundle.contract.classes]
     shown = [hectares(folder, bundle.digest) for folder in maps]
+    require_apart(maps)
     mapped = np.array([sum(one[name] for one in shown) for name in names])
     counts = by(read_blocks(bundle.folder / SCORES), "block_id", len(names))[1]
     emit({"hectares": estimated(counts, mapped, names, load_params().evaluate)})

@@ -12,6 +12,7 @@ import pystac
 import rasterio
 from pyproj import Geod
 from rasterio.windows import Window
+from shapely import STRtree
 from shapely.geometry import shape
 
 from pipelines.bundle.contract import MLM, Contract
@@ -37,6 +38,7 @@ _EXTENSIONS = [
     "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
 ]
 _STRIP = 64  # rows
+_SLIVER = 0.01  # of a map
 _COG = pystac.MediaType.COG
 MODEL_NAME = "mlm:name"  # marks a link to a model among those to images
 
@@ -175,6 +177,20 @@ def hectares(folder: Path, model: str) -> dict[str, float]:
             pixels = np.bincount(source.read(1, window=strip).ravel(), minlength=256)[: len(names)]
             found += pixels * ground / (strip.width * strip.height)
     return dict(zip(names, found.tolist(), strict=True))
+
+
+def require_apart(folders: Sequence[Path]) -> None:
+    """Raise ``BadData`` where maps show the same ground, which would count more than once. Slivers along the borders of
+    neighbours, a hundredth of a map, do not matter."""
+    outlines = [shape(read_json(folder / ITEM)["geometry"]) for folder in folders]
+    for one, other in STRtree(outlines).query(outlines, predicate="intersects").T:
+        if one < other and outlines[one].intersection(outlines[other]).area > _SLIVER * min(
+            outlines[one].area, outlines[other].area
+        ):
+            raise BadData(
+                f"{folders[one]} and {folders[other]} show the same ground, which would count twice; join maps of one "
+                "date with `swath mosaic` first, and name no second date."
+            )
 
 
 def _asset(path: Path, title: str, media_type: str, fields: dict[str, Any]) -> pystac.Asset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import geopandas as gpd
@@ -130,6 +131,13 @@ def test_areas_are_those_of_the_ground_and_weighed_by_the_errors_of_the_test(tmp
     for name, pixels in mapped.class_pixels.items():
         assert found[name]["mapped"] == pytest.approx(pixels * 0.01, rel=0.003)  # 10 m pixels, and UTM's own scale
     assert sum(one["value"] for one in found.values()) == pytest.approx(660, rel=0.003)
+    predict(dataclasses.replace(raster, id="again"), bundle, runtime, tmp_path / "again", TILING)
+    with pytest.raises(BadData, match="same ground"):
+        CliRunner().invoke(
+            commands(),
+            ["areas", str(bundle.folder), str(tmp_path / "out"), str(tmp_path / "again")],
+            catch_exceptions=False,
+        )
     least = min(found, key=lambda name: found[name]["mapped"])
     assert found[least]["value"] > found[least]["mapped"]  # what others are taken for it
 
