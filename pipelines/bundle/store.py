@@ -81,10 +81,13 @@ def open_again(uri: str, digest: str, folder: Path | None = None) -> Bundle:
     other. Raises ``BadData`` saying where it is not.
     """
     match = _MODEL.fullmatch(uri)
+    tried = [f"{folder} is gone or holds another"] if folder else []
     for place in (settings().home / "bundles" / digest, folder):
         if place and (place / CONTRACT).is_file() and sha256(place / CONTRACT) == digest:
-            return Bundle(place, read_contract(place), uri, int(match["version"]) if match else None)
-    tried = [f"{folder} is gone or holds another"] if folder else []
+            try:
+                return Bundle(place, read_contract(place), uri, int(match["version"]) if match else None)
+            except BadData as error:
+                tried.append(str(error).rstrip("."))
     try:
         require_store()
         addresses = ([uri] if re.match(r"\w+:/", uri) else []) + _versions_of(digest)
@@ -148,11 +151,16 @@ def _fetched(source: str) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         digest = sha256(_download(f"{source}/{CONTRACT}", Path(scratch)))
     kept = settings().home / "bundles" / digest
-    if not kept.exists():
-        log.info("fetching %s", source)
-        with replacing(kept) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
-            _download(source, Path(scratch)).rename(draft)
-            read_contract(draft)
+    if kept.exists():
+        try:
+            read_contract(kept)
+            return kept
+        except BadData as error:
+            log.warning("The copy of %s is damaged and is fetched again: %s", source, error)
+    log.info("fetching %s", source)
+    with replacing(kept) as draft, tempfile.TemporaryDirectory(dir=draft.parent) as scratch:
+        _download(source, Path(scratch)).rename(draft)
+        read_contract(draft)
     return kept
 
 

@@ -19,7 +19,7 @@ from pipelines.bundle.build import build
 from pipelines.bundle.card import tables
 from pipelines.bundle.contract import checksums, read_contract
 from pipelines.bundle.export import load_pt2
-from pipelines.bundle.store import champion, open_bundle
+from pipelines.bundle.store import champion, open_again, open_bundle
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.training.checkpoint import load_trained
@@ -186,6 +186,11 @@ def test_registry_addresses_lead_to_the_bundle_of_the_run(tmp_path, monkeypatch)
     assert open_bundle(f"runs:/{run}").folder == opened.folder == open_bundle("models:/sample/1").folder
     client.set_model_version_tag("sample", version, "swath.bundle_digest", opened.digest)
     assert open_bundle("models:/sample/1").digest == opened.digest
+    for spoil in ((opened.folder / "model.onnx").write_bytes, (opened.folder / ".DS_Store").write_bytes):
+        spoil(b"x")  # the copy on this machine is had again
+        assert open_bundle("models:/sample/1").contract == opened.contract
+    (opened.folder / "model.onnx").write_bytes(b"x")
+    assert open_again("models:/sample/1", opened.digest).contract == opened.contract
     client.set_model_version_tag("sample", version, "swath.bundle_digest", "0" * 64)  # another was registered
     with pytest.raises(BadData, match="was changed since"):
         open_bundle("models:/sample/1")
