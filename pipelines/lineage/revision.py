@@ -40,5 +40,7 @@ def output_hash(output: str, folder: Path = Path()) -> str | None:
 
 
 def _head(folder: Path) -> str | None:
+    if not (Path(folder) / ".git").exists():  # nor take that of a repository that this folder only lies somewhere below
+        return None
     asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True)
     return asked.stdout.strip() if asked.returncode == 0 else None
