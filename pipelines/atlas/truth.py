@@ -19,6 +19,7 @@ from pipelines.labels.source import LabelSource, open_labels
 from pipelines.scenes.scene import Scene
 
 _NONE = "none.json"  # ids of scenes without labels
+_OVERVIEWS = "mode"  # as those of maps, or errors would be seen from far off that are none
 _ROWS = 512
 
 
@@ -35,7 +36,7 @@ def truth_of(atlas: Atlas, scene: Scene) -> Truth | None:
     newest = next(iter(datasets(atlas.project)), None)
     if newest is None:
         return None
-    folder = settings().home / "atlas" / atlas.project / f"truth-v{newest.number}"
+    folder = settings().home / "atlas" / atlas.project / f"truth-v{newest.number}-{newest.commit[:12]}-{_OVERVIEWS}"
     params = labels_params(newest)
     names = tuple(each.name for each in params.classes)
     file = _file(folder, scene)
@@ -65,7 +66,7 @@ def _write(source: LabelSource, scene: Scene, target: Path) -> None:
         for top in range(0, scene.height, _ROWS):
             window = Window(0, top, scene.width, min(_ROWS, scene.height - top))
             out.write(source.burn(scene, window), 1, window=window)
-    copy(rows, target, driver="COG", compress="deflate", overview_resampling="nearest", bigtiff="if_safer")
+    copy(rows, target, driver="COG", compress="deflate", overview_resampling=_OVERVIEWS, bigtiff="if_safer")
     rows.unlink()
 
 

@@ -6,17 +6,26 @@ import io
 import time
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
+import rasterio
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.windows import Window
 
 from pipelines.atlas.composites import combinations, picture, stretch_of
 from pipelines.atlas.layers import Atlas, open_atlas, touch
 from pipelines.atlas.tiles import CLOUD, Kind, tile
+from pipelines.atlas.truth import _write
 from pipelines.errors import BadData
-from tests.atlas.ground import PROJECT, SIDE, X, Y, Z, publish_map, publish_scene
+from pipelines.inference.layers import layers
+from pipelines.inference.writer import MapWriter
+from pipelines.labels.source import LabelSource
+from pipelines.scenes.scene import Scene
+from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, publish_map, publish_scene
+from tests.builders import write_scene
 
 CLEAR = (0, 0, 0, 0)
 
@@ -70,6 +79,29 @@ def test_seen_from_far_off_a_scene_is_a_dot_and_is_drawn_at_once(atlas: Atlas) -
     assert time.monotonic() - started < 5
     rows, columns = np.nonzero(world[..., 3])
     assert len(rows) == 1 and (columns[0], rows[0]) == (X * SIDE // 2**Z, Y * SIDE // 2**Z)
+
+
+def test_a_map_without_errors_shows_none_from_far_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overviews of maps and labels are made in the same way."""
+    side = 2_048
+    coarse = np.random.default_rng(0).integers(0, 3, (side // 6 + 1, side // 6 + 1), dtype=np.uint8)
+    truth = coarse.repeat(6, axis=0).repeat(6, axis=1)[:side, :side]
+    scene = write_scene(tmp_path, np.zeros((1, side, side), np.uint16), bands=("B02",))
+
+    class Known:
+        def burn(self, scene: Scene, window: Window) -> NDArray[np.uint8]:
+            return truth[window.toslices()]
+
+    _write(cast("LabelSource", Known()), scene, tmp_path / "truth.tif")
+    shown = layers(CLASSES)
+    writer = MapWriter(tmp_path / ".work", scene, shown, "key")
+    writer.write(slice(0, side), (truth == np.arange(3)[:, None, None]).astype(np.float32), np.zeros_like(truth))
+    writer.finish(tmp_path, CLASSES)
+    with rasterio.open(tmp_path / "truth.tif") as labels, rasterio.open(tmp_path / "classes.tif") as classes:
+        assert labels.overviews(1) == classes.overviews(1) != []
+        for factor in labels.overviews(1):
+            small = (side // factor, side // factor)
+            np.testing.assert_array_equal(labels.read(1, out_shape=small), classes.read(1, out_shape=small))
 
 
 def test_scenes_are_read_anew_when_the_catalog_changes_and_not_for_each_new_map(
