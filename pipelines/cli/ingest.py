@@ -97,6 +97,7 @@ def _search(
     if retry:
         asked = {id.strip() for id in retry.split(",")}
         quarantine.lift_again(catalog, {c.id for c in found if c.id in asked or retry.strip() == "*"})
+    quarantine.lift_unlike(catalog, _limits(params))
     known = {record.fingerprint for record in quarantine.records(catalog)}
     for entry in refused:
         quarantine.put(catalog, stage="search", **entry.model_dump())
@@ -215,7 +216,7 @@ def _check(params: Params, plan: Any, scenes: Any, docs: Path | None) -> tuple[i
     reasons = failures(rows, params.scenes, docs, plan.when)
     for candidate in scenes:
         if candidate.id in reasons:
-            _set_aside(catalog, candidate, "validate", reasons[candidate.id])
+            _set_aside(catalog, candidate, "validate", reasons[candidate.id], _limits(params))
             shutil.rmtree(folder / "scenes" / candidate.id, ignore_errors=True)
     return len(rows), len(reasons)
 
@@ -246,7 +247,13 @@ def _staged(catalog: Path, run: str, scenes: Any) -> list[Path]:
     ]
 
 
-def _set_aside(catalog: Path, candidate: Any, stage: str, reason: str) -> None:
+def _limits(params: Params) -> str:
+    from pipelines.scenes.candidate import digest
+
+    return digest(params.scenes.checks.model_dump(mode="json"))
+
+
+def _set_aside(catalog: Path, candidate: Any, stage: str, reason: str, checks: str = "") -> None:
     from pipelines.scenes import quarantine
 
     quarantine.put(
@@ -256,4 +263,5 @@ def _set_aside(catalog: Path, candidate: Any, stage: str, reason: str) -> None:
         stage=stage,
         reason=reason,
         fingerprint=candidate.fingerprint,
+        checks=checks,
     )

@@ -135,15 +135,25 @@ def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, ban
     write_json(folder / f"{scene.id}.json", item.to_dict(include_self_link=False, transform_hrefs=False))
 
 
-def write_index(catalog: Path, project: str) -> tuple[int, str]:
-    """Write ``catalog.json`` over all scenes that lie below ``scenes/``; return how many they are, and their state."""
+def write_index(catalog: Path, project: str) -> tuple[int, str, dict[Path, str]]:
+    """Write ``catalog.json`` over all scenes that lie below ``scenes/``; return how many they are, and their state.
+
+    Items that cannot be read are left out, for one of them is to withhold no other scene, and are returned with the
+    reason.
+    """
     links: list[dict[str, str]] = []
+    damaged: dict[Path, str] = {}
 
     def listed() -> Iterator[Scene]:
         for path in _items(catalog):
+            try:
+                scene = _scene(path)
+            except BadData as error:
+                damaged[path] = str(error)
+                continue
             href = f"./scenes/{path.stem}/{path.name}"
             links.append({"rel": "item", "href": href, "type": "application/geo+json", "title": path.stem})
-            yield _scene(path)
+            yield scene
 
     now = state(listed())
     index = pystac.Catalog(project, f"Scenes of {project}", title=project)
@@ -152,7 +162,7 @@ def write_index(catalog: Path, project: str) -> tuple[int, str]:
     content = index.to_dict(include_self_link=False, transform_hrefs=False)
     content["links"] += links
     write_json(catalog / "catalog.json", content)
-    return len(links), now
+    return len(links), now, damaged
 
 
 def state(scenes: Iterable[Scene]) -> str:

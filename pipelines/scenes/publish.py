@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pipelines.files import alone, read_json
+from pipelines.files import alone, read_json, sha256
 from pipelines.scenes import catalog as catalogs
 from pipelines.scenes import quarantine
 from pipelines.scenes.staging import Plan, folder
@@ -21,10 +21,15 @@ def publish(catalog: Path, project: str, plan: Plan) -> tuple[list[str], int, st
     staging = folder(catalog, plan.run)
     with alone(catalog / ".lock"):
         for candidate in plan.scenes:
+            if not staged(staging, candidate.id, candidate.fingerprint):  # left of an earlier plan, and not checked
+                continue
             _move(
                 staging / "scenes" / candidate.id, catalog / "scenes" / candidate.id, staging / "former" / candidate.id
             )
-        count, state = catalogs.write_index(catalog, project)
+        count, state, damaged = catalogs.write_index(catalog, project)
+        for path, reason in damaged.items():
+            where = {"id": path.stem, "source": path.as_posix(), "fingerprint": f"damaged {sha256(path)}"}
+            quarantine.put(catalog, stage="publish", reason=reason, **where)
     published = [c.id for c in plan.scenes if catalogs.fingerprint(catalog, c.id) == c.fingerprint]
     for id in published:
         quarantine.lift(catalog, id)
@@ -38,8 +43,6 @@ def staged(staging: Path, id: str, fingerprint: str) -> bool:
 
 
 def _move(staged: Path, target: Path, former: Path) -> None:
-    if not staged.exists():
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         former.parent.mkdir(parents=True, exist_ok=True)

@@ -29,13 +29,20 @@ class Quarantined(BaseModel):
     reason: str
     fingerprint: str
     when: datetime
+    checks: str = ""  # digest of the limits that it failed, where it failed those
 
 
-def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerprint: str) -> None:
+def put(catalog: Path, *, id: str, source: str, stage: str, reason: str, fingerprint: str, checks: str = "") -> None:
     """Record a scene's failure; saying the same twice leaves the first record as it is."""
     target = record_path(catalog, id)
     record = Quarantined(
-        id=id, source=source, stage=stage, reason=reason, fingerprint=fingerprint, when=datetime.now(UTC)
+        id=id,
+        source=source,
+        stage=stage,
+        reason=reason,
+        fingerprint=fingerprint,
+        when=datetime.now(UTC),
+        checks=checks,
     )
     if target.exists():
         former = _read(target)
@@ -67,6 +74,14 @@ def lift_again(catalog: Path, ids: Collection[str]) -> None:
     for record in records(catalog):
         if record.id in ids:
             log.info("%s is tried again; it was in quarantine: %s", record.id, record.reason)
+            lift(catalog, record.id)
+
+
+def lift_unlike(catalog: Path, checks: str) -> None:
+    """Forget what failed other limits than those of the digest ``checks``, so that it is held against the present."""
+    for record in records(catalog):
+        if record.stage == "validate" and record.checks != checks:
+            log.info("%s is tried again, since scenes.checks changed; it failed: %s", record.id, record.reason)
             lift(catalog, record.id)
 
 

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from pipelines.cli.ingest import app
 from pipelines.errors import BadData, SwathError
 from pipelines.files import sha256
+from pipelines.scenes import quarantine
 from pipelines.scenes.candidate import Candidate
 from pipelines.scenes.catalog import read_scene, read_scenes, verify
 from pipelines.scenes.staging import Plan, read_plan, read_shard, write_plan
@@ -41,6 +42,11 @@ class Project:
     def source_is(self, source: str) -> None:
         values = yaml.safe_load((self.folder / "params.yaml").read_text())
         values["scenes"]["source"] = source
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+    def change_checks(self, **limits: object) -> None:
+        values = yaml.safe_load((self.folder / "params.yaml").read_text())
+        values["scenes"]["checks"] |= limits
         (self.folder / "params.yaml").write_text(yaml.safe_dump(values))
 
     def swath(self, *arguments: str) -> dict[str, Any]:
@@ -120,6 +126,47 @@ def test_a_run_publishes_the_good_and_explains_the_bad(tmp_path: Path, source: P
         verify(scene, project.catalog)
     with pytest.raises(BadData, match="no scene"):
         read_scene(project.catalog, "flagged")
+
+
+def test_what_an_earlier_plan_left_unchecked_is_never_published(tmp_path: Path) -> None:
+    dead = write_scene_files(tmp_path / "source" / "dead", offset=-1000)
+    write_band(dead["B03"], np.full((256, 256), 1200, np.uint16))
+    write_catalog(tmp_path / "source", [item("dead", dead)])
+    project = Project(tmp_path / "project", tmp_path / "source")
+    project.swath("search", "--run", "r")
+    assert project.swath("fetch", "--run", "r", "--shard", "0")["fetched"] == 1
+    dead["B03"].write_bytes(dead["B03"].read_bytes()[:500])  # killed here, and the source changes
+    write_catalog(tmp_path / "source", [item("dead", dead, updated="2024-08-01T00:00:00Z")])
+    project.swath("search", "--run", "r")
+    assert project.swath("fetch", "--run", "r", "--shard", "0") == {"fetched": 0, "quarantined": 1}
+    result = project.swath("publish", "--run", "r")
+    assert (result["published"], result["scenes"], result["quarantined"]) == (0, 0, 1)
+
+
+def test_a_limit_that_is_loosened_lets_in_what_failed_it(tmp_path: Path) -> None:
+    write_catalog(tmp_path / "source", [item("a", write_scene_files(tmp_path / "source" / "a", offset=-1000))])
+    project = Project(tmp_path / "project", tmp_path / "source")
+    project.change_checks(max_nodata=0.01)
+    assert project.swath("all")["quarantined"] == 1
+    assert project.swath("search", "--run", "again")["new"] == 0, "nothing changed"
+    project.change_checks(max_nodata=0.5)
+    result = project.swath("all")
+    assert (result["published"], result["quarantined"]) == (1, 0) and project.reasons() == {}
+
+
+def test_a_damaged_item_withholds_no_new_scene_and_is_set_aside(tmp_path: Path, source: Path) -> None:
+    files = {name: write_scene_files(tmp_path / "source" / name, offset=-1000) for name in ("a", "b")}
+    write_catalog(tmp_path / "source", [item("a", files["a"])])
+    project = Project(tmp_path / "project", tmp_path / "source")
+    project.swath("all")
+    (project.catalog / "scenes" / "a" / "a.json").write_text("{")
+    write_catalog(tmp_path / "source", [item("b", files["b"])])  # which offers a no more
+    result = project.swath("all")
+    assert (result["published"], result["scenes"]) == (1, 1)
+    stage, reason = project.reasons()["a"]
+    assert stage == "publish" and "a.json" in reason
+    write_catalog(tmp_path / "source", [item("a", files["a"]), item("b", files["b"])])
+    assert project.swath("all")["scenes"] == 2 and project.reasons() == {}
 
 
 class Killed(BaseException):
@@ -294,12 +341,10 @@ def test_a_scene_in_quarantine_is_tried_again_when_a_person_asks(tmp_path: Path)
     folder = tmp_path / "source"
     write_catalog(folder, [item(id, write_scene_files(folder / id, offset=-1000)) for id in ("s", "t")])
     project = Project(tmp_path / "project", folder)
-    text = (project.folder / "params.yaml").read_text()
-    values = yaml.safe_load(text)
-    values["scenes"]["checks"]["value_range"] = [0.0, 0.0001]
-    (project.folder / "params.yaml").write_text(yaml.safe_dump(values))
-    assert project.swath("all")["quarantined"] == 2
-    (project.folder / "params.yaml").write_text(text)  # the check was too strict; the scenes are as they were
+    project.swath("search", "--run", "r1")
+    for offered in read_plan(project.catalog, "r1").scenes:  # for a fault of the source that is over
+        about = {"id": offered.id, "source": offered.source, "fingerprint": offered.fingerprint}
+        quarantine.put(project.catalog, stage="fetch", reason="It was cut short.", **about)
     assert project.swath("all", "--run", "r2")["published"] == 0 and set(project.reasons()) == {"s", "t"}
     assert project.swath("all", "--run", "r3", "--retry", "t, unheard-of")["ids"] == ["t"]
     assert set(project.reasons()) == {"s"}
