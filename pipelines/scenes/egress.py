@@ -16,14 +16,15 @@ import sys
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import SOCK_STREAM
 from urllib.parse import urlsplit
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass_environment
 
 REFUSED = 470  # an HTTP status that no server uses
 _HEAD = 2**16  # bytes of a request's head, at most
 _PATIENCE = 20  # seconds to connect
+_SCHEMES = frozenset({"http", "https"})
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 Address = IPv4Address | IPv6Address
@@ -36,12 +37,21 @@ class Refusal(Exception):
 @cache
 def proxy(hosts: tuple[str, ...]) -> str | None:
     """The address of a proxy that lets through to public addresses and to ``hosts``, names or ``name:port`` with
-    wildcards. It ends with this process. None where the environment names a proxy, which then decides.
+    wildcards. It ends with this process. None where the environment names a proxy, which then decides; where it names
+    one for http or for https alone, this one is put into the environment for the other.
     """
-    if any(scheme in getproxies() for scheme in ("http", "https", "all")):
+    named = getproxies()
+    if "all" in named or named.keys() >= _SCHEMES:
+        return None
+    if lacking := _SCHEMES - named.keys() if _SCHEMES & named.keys() else None:
+        os.environ[f"{lacking.pop()}_proxy"] = _started(hosts)
         return None
     for name in ("no_proxy", "NO_PROXY"):  # curl would go around the proxy for what these name
         os.environ.pop(name, None)
+    return _started(hosts)
+
+
+def _started(hosts: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", __name__, json.dumps(hosts)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
@@ -49,10 +59,37 @@ def proxy(hosts: tuple[str, ...]) -> str | None:
     return f"http://127.0.0.1:{int(process.stdout.readline())}"
 
 
+def unguarded(href: str, hosts: Sequence[str]) -> str | None:
+    """Why nobody would look at where ``href`` leads, if so: NO_PROXY sends it around the environment's proxy, which is
+    meant for what the installation itself asks for, not for what a catalog links to."""
+    parts = urlsplit(href)
+    if parts.scheme not in _SCHEMES or not getproxies().keys() & {*_SCHEMES, "all"}:
+        return None
+    host = parts.hostname or ""
+    if _named(host, parts.port or (80 if parts.scheme == "http" else 443), hosts):
+        return None
+    excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if proxy_bypass_environment(host) or any(_within(host, one.strip()) for one in excepted.split(",")):
+        return f"NO_PROXY names {host}, so that no proxy would check it"
+    return None
+
+
+def _within(host: str, network: str) -> bool:
+    """Whether an address lies in a network, which curl reads in NO_PROXY and Python does not."""
+    try:
+        return ip_address(host) in ip_network(network, strict=False)
+    except ValueError:
+        return False
+
+
+def _named(host: str, port: int, hosts: Sequence[str]) -> bool:
+    names = (host.casefold(), f"{host.casefold()}:{port}")
+    return any(fnmatchcase(name, one.casefold()) for name in names for one in hosts)
+
+
 def allowed(host: str, port: int, address: Address, hosts: Sequence[str]) -> bool:
     """Whether a connection to ``address``, which the name ``host`` stands for, may be opened."""
-    names = (host.casefold(), f"{host.casefold()}:{port}")
-    return any(fnmatchcase(name, one.casefold()) for name in names for one in hosts) or is_public(address)
+    return _named(host, port, hosts) or is_public(address)
 
 
 def is_public(address: Address) -> bool:

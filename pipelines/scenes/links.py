@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -9,9 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from pipelines.config.settings import settings
 from pipelines.errors import BadData
-from pipelines.scenes.egress import proxy
+from pipelines.scenes.egress import proxy, unguarded
 
 _PORTS = {"http": 80, "https": 443}
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Links:
         files outside of the allowed folders.
         """
         if is_remote(href):
+            self._check(href)
             return href
         name = unquote(href.removeprefix("file://")) if href.startswith("file://") else href
         if self.remote:
@@ -65,6 +68,17 @@ class Links:
                 "SWATH_LINKS."
             )
         return str(path)
+
+    def _check(self, href: str) -> None:
+        scheme, _, rest = href.partition("://")
+        if scheme.casefold() == "s3" and not _BUCKET.fullmatch(bucket := rest.partition("/")[0]):
+            # GDAL makes a host name of it, which it would decode and cut short
+            raise BadData(f"{bucket[:100]!r} in {href[:200]!r} is no name of a bucket; correct the link.")
+        if (why := unguarded(href, self.hosts)) is not None:
+            raise BadData(
+                f"{href[:200]!r} may not be read: {why}. Correct the link, or name the host in SWATH_LINKS if it is "
+                "yours."
+            )
 
 
 def is_remote(href: str) -> bool:

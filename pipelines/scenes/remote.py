@@ -94,12 +94,13 @@ def explained(href: str, links: Links) -> Iterator[None]:
         yield
     except RasterioError as error:
         messages = " ".join(_chain(error))
-        if is_remote(href) and _REFUSED.search(messages):
+        said = messages.replace(href.partition("?")[0].removeprefix("s3://"), "")  # an address may hold any word
+        if is_remote(href) and _REFUSED.search(said):
             raise BadData(
                 f"{public(href)} may not be read: {_refusal(href, links)}. Correct the link, or name the host in "
                 "SWATH_LINKS if it is yours."
             ) from error
-        if is_remote(href) and (_NETWORK.search(messages) or not _is_at_fault(href, links)):
+        if is_remote(href) and (_NETWORK.search(said) or not _is_at_fault(href, links)):
             raise SwathError(f"{public(href)} could not be read over the network ({messages}); try again.") from error
         raise BadData(
             f"{public(href)} cannot be read as a GeoTIFF or JPEG 2000; it may be cut short or damaged ({messages}). "

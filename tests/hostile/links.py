@@ -27,5 +27,7 @@ LINKS = {
     "redirected to ftp": "{base}/to?ftp://127.0.0.1:{port}/B03.tif",
     "a local file": "file:///etc/passwd",
     "gdal's own curl": "/vsicurl/http://127.0.0.1:{port}/B03.tif",
+    "a bucket that is a host": "s3://127%2e0%2e0%2e1:{port}#/B03.tif",
+    "a bucket that is a name and a port": "s3://localhost:{port}#/B03.tif",
     "gopher": "gopher://127.0.0.1:{port}/B03.tif",
 }

@@ -9,9 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
+from pipelines.errors import BadData
 from pipelines.scenes.catalog import read_scenes
+from pipelines.scenes.egress import REFUSED, proxy
+from pipelines.scenes.links import Links
 from pipelines.scenes.quarantine import records
 from tests.hostile.links import LINKS
 from tests.hostile.scenes import good_item
@@ -68,7 +72,7 @@ def test_no_link_reaches_what_was_not_allowed(tmp_path: Path) -> None:
         reason = reasons.pop(f"{base}/item{number}.json")
         assert "SWATH_LINKS" in reason or "correct" in reason.lower() or "again at the source" in reason, (name, reason)
         if "redirected to" not in name:
-            assert "public address" in reason or "http(s)" in reason, (name, reason)
+            assert "public address" in reason or "http(s)" in reason or "of a bucket" in reason, (name, reason)
     assert len(reasons) == 3 and all("public address" in r or "http(s)" in r for r in reasons.values()), reasons
 
 
@@ -86,3 +90,31 @@ def test_what_is_named_in_swath_links_may_be_read(tmp_path: Path, monkeypatch: p
         monkeypatch.setenv("SWATH_LINKS", base.removeprefix("http://"))
         project.swath("search", "--run", "s")
         assert project.swath("fetch", "--run", "s", "--shard", "0") == {"fetched": 1, "quarantined": 0}
+
+
+def test_what_the_environments_proxy_is_not_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("NO_PROXY", "10.0.0.0/8,169.254.169.254,.svc")
+    inner = ("http://10.0.0.5/B03.tif", "http://169.254.169.254/B03.tif", "https://store.svc/B03.tif")
+    links = Links.of("https://catalog.example/catalog.json")
+    assert [links.checked(href) for href in inner] == list(inner), "our own proxy will look at them"
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    for href in inner:
+        with pytest.raises(BadData, match=r"NO_PROXY names .* SWATH_LINKS"):
+            links.checked(href)
+    assert links.checked("https://tiles.example/B03.tif")
+    monkeypatch.setenv("SWATH_LINKS", "*.svc")
+    assert Links.of("https://catalog.example/catalog.json").checked(inner[2]) == inner[2]
+
+
+def test_a_scheme_that_the_environment_has_no_proxy_for_goes_through_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name.upper(), raising=False)
+        monkeypatch.setenv(name, "")  # so that what is set here goes afterwards
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    with listener() as (port, came):
+        assert proxy((f"nobody{port}.example",)) is None
+        assert httpx.get(f"http://127.0.0.1:{port}/B03.tif").status_code == REFUSED
+        assert came == []
