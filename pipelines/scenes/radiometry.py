@@ -22,6 +22,7 @@ ADD_OFFSET = -1000
 DARK = 2.0  # percentile of a band's valid DN that counts as its dark end; a few dead or over-corrected pixels lie below
 PROOF = 800  # a dark end below it would be a reflectance under -0.02, so the pixels cannot hold the offset
 SUSPECT = (1000, 1500)  # the dark bands start here if the offset is still in: reflectance 0 to 0.05
+AGREE, TOO_BRIGHT = "the pixels agree", "the pixels do not contradict it, being too bright to tell"
 DARK_BANDS = 2  # that many of three or more; over desert only the blue band is as dark as this of its own
 
 
@@ -76,9 +77,9 @@ def _sentinel2(
     suspect = SUSPECT[0] <= min(dark) and dim >= (DARK_BANDS if len(dark) > DARK_BANDS else 1)
     offsets = set(claims.values())
     if offsets == {ADD_OFFSET} and not without:
-        return ADD_OFFSET, f"Offset {ADD_OFFSET}: {text}; the pixels agree (dark ends: {ends})."
+        return ADD_OFFSET, f"Offset {ADD_OFFSET}: {text}; {AGREE if dim else TOO_BRIGHT} (dark ends: {ends})."
     if offsets == {0} and not suspect:
-        return 0, f"Offset 0: {text}; the pixels agree (dark ends: {ends})."
+        return 0, f"Offset 0: {text}; {AGREE if without else TOO_BRIGHT} (dark ends: {ends})."
     if offsets == {0, ADD_OFFSET} and without:
         return 0, f"Offset 0: {text}; the pixels settle it, as they cannot hold the offset (dark ends: {ends})."
     if offsets == {ADD_OFFSET}:

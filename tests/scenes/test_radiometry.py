@@ -42,6 +42,13 @@ def test_offset_by_metadata(facts: dict, dark: tuple[float, ...], offset: float)
     assert f"{dark[0]:.0f}" in sentence
 
 
+def test_bright_pixels_are_not_told_as_proof() -> None:
+    bright = (2300.0, 2700.0)
+    for facts in ({"baseline": "05.09"}, {"baseline": "03.01"}):
+        assert "too bright to tell" in settle(SENTINEL2, ["B03", "B04"], bright, **facts)[1]
+    assert "the pixels agree" in settle(SENTINEL2, ["B03", "B04"], WITH, baseline="05.09")[1]
+
+
 @pytest.mark.parametrize(
     ("facts", "dark"),
     [
