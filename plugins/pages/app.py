@@ -17,6 +17,11 @@ from plugins.pages import atlas, datasets, drift, models, overview, runs, scenes
 from plugins.pages.site import STATIC, problem
 
 _DAY = "private, max-age=86400"
+# Great Expectations' pages ask for scripts from elsewhere, which would act in Airflow as whoever looks at them
+_REPORTS = (
+    "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+)
 
 app = FastAPI(title="Swath", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
 for part in (overview, atlas, models, drift, datasets, scenes, runs):
@@ -40,7 +45,9 @@ def leaflet(path: str) -> FileResponse:
 @app.get("/reports/{path:path}", dependencies=[Depends(look)])
 def report(path: str) -> FileResponse:
     """A file below the reports folder: Data Docs and drift reports."""
-    return _file(settings().reports, path, "private, no-cache")
+    answer = _file(settings().reports, path, "private, no-cache")
+    answer.headers["Content-Security-Policy"] = _REPORTS
+    return answer
 
 
 @app.exception_handler(BadData)

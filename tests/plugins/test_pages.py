@@ -170,6 +170,15 @@ def test_a_scene_beyond_the_limit_is_a_red_dot_that_leads_to_the_map(client: Tes
     (folder / "comparison.json").unlink()
 
 
+def test_reports_run_no_scripts(client: TestClient, home: Path) -> None:
+    """Those of Great Expectations ask for scripts of other hosts, which would act in Airflow as whoever looks."""
+    page = home / "reports" / PROJECT / "data_docs" / "index.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text("<script src='https://cdn.example/vega.js'></script>")
+    policy = client.get(f"reports/{PROJECT}/data_docs/index.html").headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none';") and "script-src" not in policy
+
+
 def test_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
     for path in ("", f"p/{PROJECT}/map", f"p/{PROJECT}/drift", f"p/{PROJECT}/scenes"):
         answer = client.get(path)

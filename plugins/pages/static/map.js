@@ -412,7 +412,7 @@ function story(card, found, side, place) {
   line("Taken", `${found.when.slice(0, 16).replace("T", " ")} UTC`);
   line("Model", said?.model ?? "none");
   line("Place", where);
-  line(found.units, Object.entries(found.bands).map(([band, value]) => `${band} ${value}`).join("  "));
+  line(`Bands, ${found.units}`, Object.entries(found.bands).map(([band, value]) => `${band} ${value}`).join("  "));
 }
 
 // ------------------------------------------------------------------------------------------------------- begin
