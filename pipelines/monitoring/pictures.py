@@ -19,8 +19,10 @@ from pipelines.monitoring.drift import Histogram
 SIDE = 320  # pixels of the longer side
 
 
-def quicklook(image: Path, bands: Sequence[str]) -> str | None:
-    """A PNG of a scene's image as a ``data:`` address, red, green and blue where the names tell; ``None`` without one.
+def quicklook(image: Path) -> str | None:
+    """A PNG of a scene's image as a ``data:`` address, red, green and blue where the names of its bands tell.
+
+    ``None`` without an image.
 
     Each channel is stretched from its 2nd to its 98th percentile, clouds and shadows left out where the scene's mask
     lies beside the image: a white cloud would leave the ground black.
@@ -28,7 +30,7 @@ def quicklook(image: Path, bands: Sequence[str]) -> str | None:
     if not brought(image).exists():
         return None
     with rasterio.open(image) as source:
-        channels = visible(bands, source.count)
+        channels = visible([name or "" for name in source.descriptions], source.count)
         pixels = source.read(channels, out_shape=(len(channels), *_size(source)), masked=True)
     hidden = _hidden(image.with_name("mask.tif"), pixels.shape[1:])
     shown = np.stack([stretched(channel, hidden) for channel in pixels])

@@ -26,7 +26,6 @@ class SceneFiles:
     """Where a scene's pictures come from; a file that is missing leaves its picture out."""
 
     image: Path
-    bands: tuple[str, ...]
     classes: Path
 
 
@@ -95,6 +94,6 @@ def _worst(group: Compared, comparison: Comparison) -> dict[str, float]:
 def _pictures(scene: Compared, files: SceneFiles) -> dict[str, Any]:
     return {
         "scene": scene,
-        "image": quicklook(files.image, files.bands),
+        "image": quicklook(files.image),
         "map": map_picture(files.classes),
     }

@@ -128,7 +128,6 @@ def report_run(
     files = {
         scene.name: SceneFiles(
             image=Path(catalog) / "scenes" / scene.name / "image.tif",
-            bands=training.bands,
             classes=Path(maps) / scene.name / "classes.tif",
         )
         for scene in comparison.scenes
