@@ -68,7 +68,7 @@ class Watch:
             tables = {look.id: _table(look, split, split.val) for look in looks}
             parts = halves(block for table in tables.values() for block in table["block_id"])
             samples = []
-            for look in looks:
+            for look in (one for one in looks if not tables[one.id].empty):
                 scene = cast("Any", look)  # ValProfile asks for no more than a look has
                 seen = ValProfile(scene, tables[look.id], look.bands, self.classes, params.sample, parts)
                 for band in _row_bands(look, network(look)):

@@ -38,7 +38,7 @@ def app() -> None:
     told.setFormatter(Discreet("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[told])
     # they tell every request, profile and file
-    for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript", "botocore"):
+    for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript", "botocore", "numexpr", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     hold()
     try:

@@ -219,7 +219,7 @@ class Predict(_Section):
 
 class Drift(_Section):
     false_alarms: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
-    threshold: Share
+    threshold: Annotated[float, Field(gt=0, le=1)]
     min_pixels: Annotated[int, Field(ge=1)]
     min_scenes: Annotated[int, Field(ge=1)]
     sample: Annotated[int, Field(ge=64)]

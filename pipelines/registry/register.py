@@ -161,7 +161,7 @@ def _sentence(contract: Contract) -> str:
     miou, model = contract.metrics["miou"], contract.model
     return (
         f"{model.name} on {model.encoder}, {len(contract.bands)} bands, {len(contract.classes)} classes; "
-        f"test mIoU {miou['value']} ({miou['low']} to {miou['high']})."
+        f"test mIoU {miou['value']:.3f} ({miou['low']:.3f} to {miou['high']:.3f})."
     )
 
 
