@@ -50,7 +50,7 @@ class _Map:
 
     @property
     def north_up(self) -> bool:
-        return self.transform.b == self.transform.d == 0 and self.transform.a > 0 > self.transform.e
+        return bool(self.transform.b == self.transform.d == 0 and self.transform.a > 0 > self.transform.e)
 
     @property
     def size(self) -> tuple[float, float]:

@@ -19,12 +19,12 @@ from functools import cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from socket import SOCK_STREAM
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 REFUSED = 470  # an HTTP status that no server uses
 _HEAD = 2**16  # bytes of a request's head, at most
 _PATIENCE = 20  # seconds to connect
-_SCHEMES = frozenset({"http", "https"})
+_SCHEMES = ("http", "https")
 _NAT64 = IPv6Network("64:ff9b::/96")
 
 Address = IPv4Address | IPv6Address
@@ -41,10 +41,10 @@ def proxy(hosts: tuple[str, ...]) -> str | None:
     one for http or for https alone, this one is put into the environment for the other.
     """
     named = getproxies()
-    if "all" in named or named.keys() >= _SCHEMES:
-        return None
-    if lacking := _SCHEMES - named.keys() if _SCHEMES & named.keys() else None:
-        os.environ[f"{lacking.pop()}_proxy"] = _started(hosts)
+    lacking = [] if "all" in named else [scheme for scheme in _SCHEMES if scheme not in named]
+    if len(lacking) < len(_SCHEMES):
+        for scheme in lacking:
+            os.environ[f"{scheme}_proxy"] = _started(hosts)
         return None
     for name in ("no_proxy", "NO_PROXY"):  # curl would go around the proxy for what these name
         os.environ.pop(name, None)
@@ -69,7 +69,7 @@ def unguarded(href: str, hosts: Sequence[str]) -> str | None:
     if _named(host, parts.port or (80 if parts.scheme == "http" else 443), hosts):
         return None
     excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    if proxy_bypass_environment(host) or any(_within(host, one.strip()) for one in excepted.split(",")):
+    if proxy_bypass(host) or any(_within(host, one.strip()) for one in excepted.split(",")):
         return f"NO_PROXY names {host}, so that no proxy would check it"
     return None
 
