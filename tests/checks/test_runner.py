@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import great_expectations as gx
@@ -44,3 +45,14 @@ def test_data_docs_hold_the_results_and_repeat(tmp_path: Path) -> None:
     assert trees[0] == trees[1] and Path("index.html") in trees[0]
     (page,) = (tmp_path / "a" / "validations").rglob("*.html")
     assert "at most half" in page.read_text() and "0.99" in page.read_text()
+
+
+def test_data_docs_need_no_network_and_run_no_script(tmp_path: Path) -> None:
+    run("shares", TABLE, [RULE], tmp_path / "docs")
+    index, *others = sorted((tmp_path / "docs").rglob("*.html"), key=lambda path: len(path.parts))
+    assert "0 of 1 expectations hold" in index.read_text()
+    for page in (index, *others):
+        text = page.read_text()
+        assert "<script" not in text and not re.search(r"""(src|<link[^>]*href)=["']?https?:""", text), page
+        for href in re.findall(r'href="([^"#?]+\.html)"', text):
+            assert (page.parent / href).is_file(), (page, href)
