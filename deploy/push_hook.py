@@ -50,8 +50,12 @@ def pushed(lines: Iterable[str]) -> Iterable[tuple[str, list[str]]]:
         compared = ["diff", old, new] if old.strip("0") else ["ls-tree", "-r", new]  # a new branch has no former tip
         command = ["git", *compared, "--name-only", "-z"]  # by lines it writes names that are not ASCII in quotes
         said = subprocess.run(command, capture_output=True, check=True).stdout.decode(errors="replace")
-        if files := [name for name in said.split("\0") if name in DECIDING or name.endswith(".dvc")]:
+        if files := [name for name in said.split("\0") if name in DECIDING or name.endswith(".dvc") or _labels(name)]:
             yield new, files
+
+
+def _labels(name: str) -> bool:
+    return name.startswith("labels/") and name.rsplit("/", 1)[-1] not in ("README.md", ".gitignore")
 
 
 def tell(revision: str, files: list[str]) -> None:

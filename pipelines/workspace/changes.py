@@ -18,8 +18,9 @@ def tip() -> str | None:
 def relevant_changes(since: str, until: str) -> list[str]:
     """Files between two commits that decide what the pipeline computes, sorted.
 
-    These are ``params.yaml``, ``dvc.yaml``, ``dvc.lock`` and ``*.dvc``. Commits of the pipeline's own author do not
-    count. Where history was rewritten, what differs between the two counts, or every such file if ``since`` is gone.
+    These are ``params.yaml``, ``dvc.yaml``, ``dvc.lock``, ``*.dvc`` and what git keeps below ``labels/``. Commits of
+    the pipeline's own author do not count. Where history was rewritten, what differs between the two counts, or every
+    such file if ``since`` is gone.
     """
     bare = mirror()
     return sorted({path for path in _changed(bare, since, until) if _decides(path)})
@@ -51,4 +52,6 @@ def _names(listed: str) -> set[str]:
 
 def _decides(path: str) -> bool:
     name = PurePosixPath(path).name
+    if path.startswith("labels/"):
+        return name not in ("README.md", ".gitignore")
     return path in ("params.yaml", "dvc.yaml", "dvc.lock") or name.endswith(".dvc")

@@ -15,13 +15,14 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
 from pipelines.workspace.git import EMAIL, git
-from pipelines.workspace.source import mirror, push, resolve
+from pipelines.workspace.source import built_line, mirror, push, resolve
 from pipelines.workspace.stage import Lock, add_lock, key, read_lock
 from pipelines.workspace.workspace import close_workspace, open_workspace
 
 log = logging.getLogger(__name__)
 
 _DECIDING = ("params.yaml", "dvc.yaml", "pipelines")  # what a model is trained, judged, packaged and used by
+_DATA = ("*.dvc", "labels", ":(exclude)labels/README.md", ":(exclude)labels/.gitignore")
 TRAINING_STAGES = ("train", "evaluate")
 DATASET_OUTPUT = "data/chips"
 _SUBJECT = "Lock dataset"
@@ -93,10 +94,11 @@ def released_lock(project: str) -> Lock:
 def released_revision(revision: str | None, exact: bool = True) -> str:
     """The commit whose ``dvc.lock`` holds the dataset of ``revision`` (of the watched branch if ``None``).
 
-    The revision itself where it is such a version; else the version that was built from it; else the project's newest,
-    which stands for every commit that changed neither data nor recipe. Raises ``BadData`` before the first build, and
-    where a ``revision`` that is asked for by name, unless it need not be ``exact``, differs from the newest version in
-    what decides a model: trained would be another than was asked for.
+    The revision itself where it is such a version; else the version that was built from it; else that of the last
+    commit before it that was built, which stands for every later one that changed neither data nor recipe. What was
+    built on other branches counts only where nothing before it was. Raises ``BadData`` before the first build, and
+    where a ``revision`` that is asked for by name, unless it need not be ``exact``, differs from that version in what
+    decides a model: trained would be another than was asked for.
     """
     commit = resolve(revision)
     bare = mirror()
@@ -107,17 +109,22 @@ def released_revision(revision: str | None, exact: bool = True) -> str:
     tip = _tip(bare, branch)
     if tip is None:
         raise BadData(f"Project {project!r} has no dataset version yet; run build_dataset for {commit[:12]} first.")
-    built = git(
-        "log", "--first-parent", "--format=%H", "--fixed-strings", f"--grep=Swath-Source: {commit}", tip, at=bare
-    )
-    asked = revision is not None and exact and not built
-    if asked and (other := git("diff", "--name-only", tip, commit, "--", *_DECIDING, "*.dvc", at=bare).splitlines()):
+    line = built_line(bare, branch)
+    if own := next((version for version, source in line if source == commit), None):
+        return own
+    place = {
+        ancestor: number for number, ancestor in enumerate(git("rev-list", "--topo-order", commit, at=bare).split())
+    }
+    before = [(place[source], number, version) for number, (version, source) in enumerate(line) if source in place]
+    found = min(before)[-1] if before else tip
+    asked = revision is not None and exact
+    if asked and (other := git("diff", "--name-only", found, commit, "--", *_DECIDING, *_DATA, at=bare).splitlines()):
         raise BadData(
-            f"No dataset version was built from {revision}, and the newest one differs from it in "
+            f"No dataset version was built from {revision}, and the nearest one differs from it in "
             f"{', '.join(other[:5])}{' and more' if len(other) > 5 else ''}; run build_dataset for it, which starts "
             "its training too."
         )
-    return built.split("\n")[0] or tip
+    return found
 
 
 def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) -> Release:
@@ -125,27 +132,28 @@ def release(workspace: Path, run: str, project: str, commit: str, lock: Lock) ->
 
     A new commit is made when the data, the parameters or the code differ from the branch's tip, and is ``changed`` when
     they do in anything that training depends on; a new tag when the data differ. Called again for the same ``run`` it
-    finds its own commit, and owes the event that its killed predecessor may not have told.
+    finds its own commit, though others came after it, and owes the event that its killed predecessor may not have told.
     """
     add_lock(workspace, lock)
     branch = branch_of(project)
     dataset = _dataset(workspace)
     bare = mirror()
     tip = _tip(bare, branch)
-    same = tip is not None and _recipe(workspace) == _recipe_at(tip, run)
-    if tip and same:
-        ours = f"Swath-Run: {run}" in git("show", "-s", "--format=%B", tip, at=bare).splitlines()
-        if ours or not git("diff", "--name-only", tip, commit, "--", *_DECIDING, at=bare):
-            tag = git("tag", "--points-at", tip, "--list", f"dataset/{project}/*", at=bare).split("\n")[0] or None
+    former = _of_run(bare, tip, run, commit) or tip
+    same = former is not None and _recipe(workspace) == _recipe_at(former, run)
+    if former and same:
+        ours = f"Swath-Run: {run}" in git("show", "-s", "--format=%B", former, at=bare).splitlines()
+        if ours or not git("diff", "--name-only", former, commit, "--", *_DECIDING, at=bare):
+            tag = git("tag", "--points-at", former, "--list", f"dataset/{project}/*", at=bare).split("\n")[0] or None
             tag = tag or _tag_of(bare, project, dataset)
-            return Release(changed=ours, revision=tip, source=commit, branch=branch, tag=tag, dataset=dataset)
+            return Release(changed=ours, revision=former, source=commit, branch=branch, tag=tag, dataset=dataset)
     _push_run_cache(workspace)
     made = _commit(bare, workspace, tip, run, commit, dataset)
     refs = [f"{made}:refs/heads/{branch}"]
     tag = _tag_of(bare, project, dataset)
     if tag is None:
         tag = f"dataset/{project}/v{_next_number(bare, project)}"
-        git("tag", "--annotate", "--force", tag, made, "-m", f"Dataset {dataset}", at=bare)
+        git("tag", "--annotate", "--no-sign", "--force", tag, made, "-m", f"Dataset {dataset}", at=bare)
         refs.append(f"refs/tags/{tag}:refs/tags/{tag}")
     push(bare, *refs)
     git("update-ref", f"refs/heads/{branch}", made, at=bare)
@@ -161,6 +169,18 @@ def _commit(bare: Path, workspace: Path, tip: str | None, run: str, commit: str,
         parents = [word for parent in (tip, commit) if parent for word in ("-p", parent)]
         message = f"{_SUBJECT} {dataset}\n\nSwath-Run: {run}\nSwath-Source: {commit}"
         return git("commit-tree", tree, *parents, "-m", message, at=workspace, env=env)
+
+
+def _of_run(bare: Path, tip: str | None, run: str, commit: str) -> str | None:
+    """The version that ``run`` made of ``commit``, if it is on record."""
+    if tip is None:
+        return None
+    words = ("--fixed-strings", "--all-match", f"--grep=Swath-Run: {run}", f"--grep=Swath-Source: {commit}")
+    found = git("log", "--first-parent", "--format=%H", *words, tip, at=bare).split()
+    return next(
+        (one for one in found if f"Swath-Run: {run}" in git("show", "-s", "--format=%B", one, at=bare).split("\n")),
+        None,
+    )
 
 
 def _recipe(workspace: Path) -> list[str]:

@@ -80,14 +80,35 @@ def _known(bare: Path, asked: str) -> str | None:
 
 
 def resolve_newest(revision: str) -> str:
-    """The full hash of ``revision``, or of the tip of the branch that has gone on from it: the watched one, or the
-    pipeline's own for one of its dataset versions. A pinned working tree stays as it is."""
+    """The full hash of ``revision``, or of what has gone on from it: the tip of the watched branch, or the newest of
+    the dataset versions after it that were built from the same commit or from later ones of that branch. A pinned
+    working tree stays as it is, and nothing goes on to what was built of another branch."""
     commit, bare = resolve(revision), mirror()
-    own = git("for-each-ref", "--format=%(refname)", "refs/heads/swath/", at=bare).split()
-    lines = [git("rev-list", "--first-parent", f"refs/heads/{settings().git_branch}", at=bare)]
-    # Of the pipeline's branches the versions alone: the line of the first one goes on to what it was built from.
-    lines += [git("rev-list", "--first-parent", "--grep=^Swath-Run: ", branch, at=bare) for branch in own]
-    return next((line.split()[0] for line in lines if commit in line.split()), commit)
+    watched = git("rev-list", "--topo-order", f"refs/heads/{settings().git_branch}", at=bare).split()
+    if commit in git("rev-list", "--first-parent", f"refs/heads/{settings().git_branch}", at=bare).split():
+        return watched[0]
+    place = {ancestor: number for number, ancestor in enumerate(watched)}
+    for branch in git("for-each-ref", "--format=%(refname:short)", "refs/heads/swath/", at=bare).split():
+        sources = dict(line := built_line(bare, branch))
+        if commit not in sources:
+            continue
+        own = sources[commit]
+        newer = [version for version, _ in line[: [version for version, _ in line].index(commit)]]
+        on = [
+            one
+            for one in newer
+            if sources[one] == own or place.get(sources[one], len(place)) <= place.get(own, len(place) - 1)
+        ]
+        return on[0] if on else commit
+    return commit
+
+
+def built_line(bare: Path, branch: str) -> list[tuple[str, str]]:
+    """The dataset versions of a branch of the pipeline's, the newest first, each with the commit that was built."""
+    # the versions alone: the line of the first one goes on to what it was built from
+    words = ("--first-parent", "--grep=^Swath-Run: ", "--format=%H %(trailers:key=Swath-Source,valueonly,separator=)")
+    found = (line.partition(" ") for line in git("log", *words, branch, at=bare).splitlines())
+    return [(version, source.strip()) for version, _, source in found]
 
 
 def pin(checkout: Path, overlay: Path | None = None) -> Pin:

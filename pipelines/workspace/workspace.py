@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 from pipelines.config import settings
@@ -14,12 +15,15 @@ from pipelines.files import alone, replacing
 from pipelines.workspace.git import git
 from pipelines.workspace.source import mirror
 
+_LONGEST = 160  # characters, which leaves room for what is put before or after it
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,200}")
 
 
 def run_name(dag: str, run: str) -> str:
     """A DAG and the id of its run as one name that is safe for files, such as ``ingest_scenes.manual-2026-11-22``."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{dag}.{run}")[:200]
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{dag}.{run}")
+    # what is cut off still tells runs apart
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 13]}-{sha256(run.encode()).hexdigest()[:12]}"
 
 
 def open_workspace(run: str, commit: str) -> Path:

@@ -7,11 +7,12 @@ import pytest
 
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
+from pipelines.workspace.changes import relevant_changes
 from pipelines.workspace.git import EMAIL
 from pipelines.workspace.release import Release, Version, release, released_lock, released_revision, version_of
 from pipelines.workspace.source import pin, resolve, resolve_newest
 from pipelines.workspace.stage import StageResult, add_lock, reproduce
-from pipelines.workspace.workspace import close_workspace, open_workspace
+from pipelines.workspace.workspace import close_workspace, open_workspace, run_name
 from tests.workspace.conftest import Repository
 
 pytestmark = pytest.mark.slow  # each test calls dvc several times, at about a second each
@@ -164,6 +165,66 @@ def test_an_event_stands_for_what_its_branch_has_come_to(repository: Repository)
     assert resolve_newest(start) == resolve_newest(later) == later
     assert resolve_newest(first.revision) == resolve_newest(second.revision) == second.revision
     assert resolve_newest(pinned) == pinned
+
+
+def test_what_was_built_of_another_branch_is_trained_for_nobody_who_did_not_ask_for_it(repository: Repository) -> None:
+    _, first = build("one")
+    repository.git("switch", "--quiet", "--create", "try")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 3}\ntrain: {lr: 99}\n")
+    repository.commit("Try something wild")
+    _, tried = build("two", "try")
+    assert tried.changed and released_revision("try") == tried.revision
+    repository.git("switch", "--quiet", "main")
+    assert resolve_newest(first.revision) == first.revision, "an event of the watched branch"
+    repository.write("README.md", "words\n")
+    words = repository.commit("Explain")
+    assert released_revision(None) == released_revision(words) == first.revision
+    assert resolve_newest(tried.revision) == tried.revision
+    _, third = build("three")
+    assert resolve_newest(first.revision) == third.revision == released_revision(None)
+
+
+def test_a_run_that_is_cleared_after_others_owes_its_event_and_takes_nobody_s_place(repository: Repository) -> None:
+    _, first = build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 3}\ntrain: {lr: 2}\ngate: {approval: true}\n")
+    repository.commit("Train harder")
+    _, second = build("two")
+    _, again = build("one", first.source)
+    assert again == first
+    assert released_revision(None) == resolve_newest(first.revision) == second.revision
+    folder = open_workspace("three", first.source)
+    add_lock(folder, reproduce(folder, "chip", {}, released_lock("demo")).lock)
+    old = release(folder, "three", "demo", first.source, {})  # an older commit, built anew by another run
+    assert released_revision(None) == resolve_newest(second.revision) == second.revision != old.revision
+
+
+def test_labels_in_git_decide_too(repository: Repository) -> None:
+    _, first = build("one")
+    (repository.folder / "labels").mkdir()
+    repository.write("labels/keep.geojson", "{}")
+    drawn = repository.commit("Keep more ground")
+    with pytest.raises(BadData, match=r"labels/keep\.geojson; run build_dataset"):
+        released_revision(drawn)
+    assert relevant_changes(first.source, drawn) == ["labels/keep.geojson"]
+    repository.write("labels/README.md", "words\n")
+    assert relevant_changes(drawn, repository.commit("Explain")) == []
+
+
+def test_a_person_who_signs_tags_signs_none_of_the_pipeline_s(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[tag]\n\tgpgSign = true\n[gpg]\n\tprogram = false\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
+    assert build("one")[1].tag == "dataset/demo/v1"
+
+
+def test_runs_with_long_names_have_folders_of_their_own(repository: Repository) -> None:
+    names = [run_name("build_dataset", f"manual__{'x' * 300}{end}") for end in "ab"]
+    assert names[0] != names[1] and all(len(name) <= 160 for name in names)
+    build("one")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
+    repository.commit("More rows")
+    assert build(names[0])[1].changed
 
 
 def test_a_stage_that_fails_says_so(repository: Repository) -> None:
