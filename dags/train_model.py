@@ -25,6 +25,10 @@ _BUNDLED = [
     "data/manifest.json",
 ]
 
+# what was registered by this run, for a desk may have made another the challenger since
+_REGISTERED = (
+    "{% set number = ti.xcom_pull(task_ids='register').get('judges') %}{{ '--version=' + number if number else '' }}"
+)
 _ANSWER = "{% set said = ti.xcom_pull(task_ids='approve') %}{{ '--' + said.option + '=' + said.by if said else '' }}"
 # a person is asked of one version, and another may be challenger when the answer comes
 _JUDGED = (
@@ -60,7 +64,7 @@ written on the model version either way. With `gate.approval: true` a person has
     )
     gate = SwathOperator(
         task_id="gate",
-        command=["model", "gate"],
+        command=["model", "gate", _REGISTERED],
         after=["evaluate"],
         needs=[*_BUNDLED, "data/plan.parquet", "data/labels"],
         **at,

@@ -34,17 +34,20 @@ def register(
     from pipelines.registry.register import register
 
     params = load_params()
-    emit(register(Path(), params, run).model_dump() | {"project": params.project})
+    done = register(Path(), params, run).model_dump()
+    emit(done | {"project": params.project, "judges": done["version"]})  # that `gate` of this code takes --version
 
 
 @model.command()
-def gate() -> None:
+def gate(
+    version: Annotated[str | None, typer.Option(help="To judge it alone; default: whatever is challenger.")] = None,
+) -> None:
     """Compare the challenger with the champion on the same test ground, and write the verdict on its version."""
     from pipelines.registry.gate import gate
     from pipelines.registry.summary import summary
 
     params = load_params()
-    decision = gate(Path(), settings().catalog / params.project, params)
+    decision = gate(Path(), settings().catalog / params.project, params, version)
     emit(
         {
             "project": params.project,

@@ -51,9 +51,10 @@ _ROUNDS = 5  # of timing; the fastest counts, because what slows a round down is
 _TIMED = 4  # windows at a time
 
 
-def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
+def gate(workspace: Path, catalog: Path, params: Params, version: str | None = None) -> Decision:
     """Judge the challenger on the test ground of ``workspace`` and write the decision on its version.
 
+    Where another than ``version`` has become challenger meanwhile, that is all that is said, and nothing is written.
     Raises ``BadData`` if there is no challenger, or its classes are not those of ``params``.
     """
     with store() as client:
@@ -62,6 +63,10 @@ def gate(workspace: Path, catalog: Path, params: Params) -> Decision:
         if challenger is None:
             raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
         champion = aliases.holder(client, name, aliases.CHAMPION)
+        if version is not None and str(challenger.version) != version:
+            asked = aliases.version(client, name, version)
+            reasons = (f"Version {challenger.version} has become challenger instead of version {version}.",)
+            return _decision("unchanged", reasons, None, asked, champion, workspace, params)
         if champion is not None and champion.version == challenger.version:
             reasons = (f"Version {challenger.version} is champion already.",)
             return _decision("unchanged", reasons, None, challenger, champion, workspace, params)
@@ -266,8 +271,9 @@ def seen_blocks(trained: Path, blocks: Path, plan: Path) -> set[str]:
 
 
 def slowdown(challenger: Bundle, champion: Bundle) -> float:
-    """Time of the challenger over that of the champion on the same windows, the fastest of a few rounds each.
+    """Time of the challenger over that of the champion for the same ground, the fastest of a few rounds each.
 
+    Timed on the same windows, and multiplied by how often each sees a pixel where its own windows overlap.
     Both in full precision, as they are scored: what bfloat16 saves is no merit of one network over the other.
     """
     window = min(challenger.contract.window, champion.contract.window)
@@ -281,7 +287,12 @@ def slowdown(challenger: Bundle, champion: Bundle) -> float:
             started = time.perf_counter()
             runtime(pixels)
             taken.append(time.perf_counter() - started)
-    return round(min(times[0]) / min(times[1]), 3)
+    return round(min(times[0]) / min(times[1]) * _looks(challenger.contract) / _looks(champion.contract), 3)
+
+
+def _looks(contract: Contract) -> float:
+    """How many windows see a pixel, on the mean."""
+    return (contract.window / (contract.window - contract.overlap)) ** 2
 
 
 def _decision(
@@ -301,8 +312,8 @@ def _decision(
         champion=str(champion.version) if champion else None,
         evidence=evidence,
         thresholds=params.gate,
-        commit=made_from.commit,
-        dataset=made_from.dataset,
+        commit=challenger.tags.get(aliases.COMMIT) or made_from.commit,
+        dataset=challenger.tags.get(aliases.DATASET) or made_from.dataset,
         when=datetime.now(UTC),
         run=airflow_run(),
     )

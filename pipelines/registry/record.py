@@ -94,9 +94,10 @@ def keep(client: MlflowClient, name: str, record: Record) -> Record:
     """Put ``record`` into the ledger of the model ``name``, then its tags on the versions.
 
     The same decision told again, by a task that was tried again, is recorded once: the record that is there is
-    returned, and its tags are written again. Nothing is written where the ledger refuses (``SwathError``).
+    returned, and its tags are written again. Nothing is written where the ledger refuses, or where another champion is
+    in charge by now than the one that the record starts from (``SwathError``).
     """
-    kept = _appended(name, record)
+    kept = _appended(client, name, record)
     for each in kept.record.changes:
         _write(client, name, kept.commit, each)
     return kept.record
@@ -187,12 +188,7 @@ def _said(told: str | None, recorded: str | None) -> str:
 
 
 def _champion(kept: Iterable[Kept], versions: Sequence[ModelVersion], champion: str | None) -> list[str]:
-    known = {(str(each.version), each.run_id) for each in versions}
-    moves = [
-        each.record
-        for each in kept
-        if each.record.before != each.record.after and any((c.version, c.run_id) in known for c in each.record.changes)
-    ]
+    moves = _moves(kept, versions)
     if moves and moves[-1].after != champion:
         return [f"Version {moves[-1].after} is champion by the records, and version {champion or 'none'} in MLflow."]
     if champion and not moves:
@@ -200,18 +196,46 @@ def _champion(kept: Iterable[Kept], versions: Sequence[ModelVersion], champion: 
     return []
 
 
-def _appended(name: str, record: Record) -> Kept:
+def _moves(kept: Iterable[Kept], versions: Sequence[ModelVersion]) -> list[Record]:
+    """The records that put another version in charge, of ``versions``: a registry that began anew has others."""
+    known = {(str(each.version), each.run_id) for each in versions}
+    return [
+        each.record
+        for each in kept
+        if each.record.before != each.record.after and any((c.version, c.run_id) in known for c in each.record.changes)
+    ]
+
+
+def _appended(client: MlflowClient, name: str, record: Record) -> Kept:
     known: list[Kept] = []
 
     def make(entries: tuple[Entry, ...]) -> dict[str, Any] | None:
-        known[:] = [each for each in _kept(entries) if each.about(record.version, record.changes[0].run_id)]
-        again = bool(known) and _told(known[-1].record) == _told(record)
-        return None if again else record.model_dump(mode="json")
+        kept = _kept(entries)
+        # the same words count as the same decision only if nothing was decided since about any version they concern
+        about = [each for each in kept if any(each.about(c.version, c.run_id) for c in record.changes)]
+        known[:] = [each for each in about[-1:] if _told(each.record) == _told(record)]
+        if not known and record.before != record.after:
+            _require_unmoved(client, name, record, kept)
+        return None if known else record.model_dump(mode="json")
 
     entries = append(branch_of_decisions(name), make)
-    if known and _told(known[-1].record) == _told(record):
-        return known[-1]
-    return _kept(entries[-1:])[0]
+    return known[0] if known else _kept(entries[-1:])[0]
+
+
+def _require_unmoved(client: MlflowClient, name: str, record: Record, kept: Iterable[Kept]) -> None:
+    champion = aliases.holder(client, name, aliases.CHAMPION)
+    now = str(champion.version) if champion else None
+    if now != record.before:
+        raise SwathError(
+            f"Version {now or 'none'} of {name} is champion by now, not {record.before or 'none'}; look at what "
+            "changed, and decide again."
+        )
+    moves = _moves(kept, aliases.versions(client, name))
+    if moves and moves[-1].before == now and moves[-1].after != now:
+        raise SwathError(
+            f"By the records version {moves[-1].after} of {name} takes the place of version {now or 'none'}, and "
+            "MLflow has not heard of it yet; try again once that is done, or do it again if it was cut off."
+        )
 
 
 def _told(record: Record) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
+import time
 
 import geopandas as gpd
 import numpy as np
@@ -11,6 +13,9 @@ import pytest
 from shapely.geometry import box
 
 from pipelines.bundle.contract import read_contract
+from pipelines.bundle.store import Bundle, open_bundle
+from pipelines.registry import aliases
+from pipelines.registry import gate as gates
 from pipelines.registry.gate import compared, contract_differences, gate, seen_blocks
 
 pytestmark = pytest.mark.slow
@@ -95,3 +100,25 @@ def test_contracts_of_other_bands_or_classes_are_told_apart(world):
     sentences = contract_differences(other, contract)
     assert len(sentences) == 2
     assert "B02" in sentences[0]
+
+
+def test_windows_that_overlap_more_cost_more(world, monkeypatch):
+    bundle = open_bundle(world.good.workspace.data / "bundle")
+    monkeypatch.setattr(gates, "Runtime", lambda bundle, precision: lambda pixels: time.sleep(0.02))
+
+    def with_overlap(pixels: int) -> Bundle:
+        contract = bundle.contract.model_copy(update={"window": 64, "overlap": pixels})
+        return dataclasses.replace(bundle, contract=contract)
+
+    assert gates.slowdown(with_overlap(32), with_overlap(0)) == pytest.approx(4, rel=0.2)
+
+
+def test_a_model_that_was_replaced_as_challenger_is_not_judged_in_its_place(world, model, tmp_path):
+    mine = model.enter(world.good)
+    model.enter(world.poor)
+    params = model.params(world.good)
+    good = world.good.workspace
+    decision = gate(good.folder, good.catalog, params, mine)
+    assert (decision.verdict, decision.challenger) == ("unchanged", mine)
+    assert "has become challenger instead" in decision.reasons[0]
+    assert aliases.DECISION not in model.tags(mine)

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from pipelines.errors import BadData, SwathError
 from pipelines.evaluation.tracking import store
 from pipelines.registry import aliases, record
+from pipelines.registry import rollback as rollbacks
 from pipelines.registry.promotion import promote, reject
 from pipelines.registry.record import Record, check, keep
 from pipelines.registry.rollback import rollback
@@ -125,6 +126,45 @@ def test_a_promotion_killed_between_its_record_and_its_tags_is_finished_by_the_n
     # MLflow's tags lag behind the record now, and the same run writes them
     assert promote(registry.client, "p", run="train_model.monday").champion == number
     assert registry.kinds() == ["judged", "promoted"] and check(registry.client, "p").agrees
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bundles of versions that have none."""
+    monkeypatch.setattr(rollbacks, "open_bundle", lambda uri: uri)
+    monkeypatch.setattr(rollbacks, "prove", lambda bundle: None)
+
+
+def test_a_rollback_for_the_same_reason_as_before_is_a_decision_of_its_own(
+    registry: Registry, champion: str, loads: None
+) -> None:
+    later = registry.judged("promote", champion)
+    promote(registry.client, "p", run="train_model.tuesday")
+    for _ in range(2):
+        rollbacks.rollback("p", "It maps clouds as water", champion)
+        assert check(registry.client, "p").agrees
+        assert aliases.WITHDRAWN in registry.tags(later)
+        promote(registry.client, "p", override="It does not, look again")
+        assert check(registry.client, "p").agrees
+    assert registry.kinds()[4:] == ["restored", "promoted", "restored", "promoted"]
+
+
+def test_a_rollback_during_which_another_is_promoted_does_not_undo_that(
+    registry: Registry, champion: str, loads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.judged("promote", champion)
+    second = promote(registry.client, "p", run="train_model.tuesday").champion
+    third = registry.judged("promote", second)
+
+    def meanwhile(bundle: object) -> None:
+        promote(registry.client, "p", run="train_model.wednesday")
+
+    monkeypatch.setattr(rollbacks, "prove", meanwhile)
+    with pytest.raises(SwathError, match=f"Version {third} of p is champion by now, not {second}"):
+        rollbacks.rollback("p", "It maps clouds as water", champion)
+    assert check(registry.client, "p").agrees and "restored" not in registry.kinds()
+    holder = aliases.holder(registry.client, "p", aliases.CHAMPION)
+    assert holder and str(holder.version) == third
 
 
 @pytest.mark.parametrize(
