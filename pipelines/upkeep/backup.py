@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -87,6 +88,7 @@ def _walk(name: str, place: Path) -> Iterator[tuple[str, Path]]:
     yield name, place
     if not place.is_dir():
         return
+    held = place.stat().st_ino
     for path in sorted(place.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         if _passes(name, path):
             continue
@@ -94,6 +96,8 @@ def _walk(name: str, place: Path) -> Iterator[tuple[str, Path]]:
             yield from _walk(f"{name}/{path.name}", path)
         else:
             yield f"{name}/{path.name}", path
+    if place.stat().st_ino != held:  # or files of before would be kept with files of after
+        raise FileNotFoundError(errno.ENOENT, "replaced", str(place))
 
 
 def _passes(name: str, path: Path) -> bool:

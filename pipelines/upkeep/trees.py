@@ -49,7 +49,7 @@ def trees() -> dict[str, Path]:
     places |= {name: here.home / name for name in ("airflow/secrets", "airflow/passwords.json", "mlflow/artifacts")}
     places |= {name: here.home / name for name in ("source.git", "decisions.git")}
     if here.store is None:
-        places |= {"notices": here.notices, "catalog": here.catalog}
+        places |= {"notices": here.notices, "catalog": here.catalog, "stages": here.home / "stages"}
         places |= {"predictions": here.predictions, "reports": here.reports}
     if "://" not in here.dvc_remote:
         places["dvc/remote"] = Path(here.dvc_remote)

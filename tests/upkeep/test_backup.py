@@ -13,8 +13,10 @@ import pytest
 
 from pipelines.errors import BadData, SwathError
 from pipelines.files import replacing, write_secret
+from pipelines.upkeep import backup as backups
 from pipelines.upkeep.backup import backup, copies, place_of, read_manifest
 from pipelines.upkeep.restore import restore
+from pipelines.upkeep.trees import Entry
 from pipelines.workspace.git import git
 from pipelines.workspace.ledger import append, read
 
@@ -30,7 +32,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SWATH_GIT_REMOTE", str(tmp_path / "watched"))
     (tmp_path / "watched").mkdir()
     git("init", "--quiet", "--bare", ".", at=tmp_path / "watched")
-    for name in ("catalog/p/scenes/a/image.tif", "predictions/p/v1/a/classes.tif", "dvc/remote/files/md5/ab/cd"):
+    files = ("predictions/p/v1/a/classes.tif", "dvc/remote/files/md5/ab/cd")
+    for name in ("catalog/p/scenes/a/image.tif", "stages/p/train.json", *files):
         (made / name).parent.mkdir(parents=True, exist_ok=True)
         (made / name).write_bytes(name.encode() * 1000)
     for name in ("workspaces/run/f", "dvc/cache/f", "catalog/p/staging/run/plan.json", "logs/scheduler.log"):
@@ -94,6 +97,29 @@ def test_a_second_copy_writes_only_what_changed_and_an_old_one_takes_its_own_wit
     assert len(objects(store) - had) == 1 and not first.exists()
     backup(store, 1)
     assert len(copies(store)) == 1 and len(had - objects(store)) == 1
+
+
+def test_a_map_that_is_replaced_while_it_is_copied_is_of_one_moment(
+    home: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "predictions" / "p" / "v1" / "a"
+    (folder / "item.json").write_bytes(b"old")
+
+    def copied(store: Path, name: str, path: Path, known: dict[str, Entry]) -> Entry:
+        found = entry(store, name, path, known)
+        if name.endswith("classes.tif") and path.read_bytes() != b"new":
+            with replacing(folder) as draft:
+                draft.mkdir()
+                for each in ("classes.tif", "item.json"):
+                    (draft / each).write_bytes(b"new")
+        return found
+
+    entry = backups._entry
+    monkeypatch.setattr(backups, "_entry", copied)
+    backup(store, 7)
+    home.rename(home.with_name("lost"))
+    restore(store)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {"classes.tif": b"new", "item.json": b"new"}
 
 
 def test_a_database_is_copied_as_of_one_moment_while_another_process_writes(home: Path, store: Path) -> None:
