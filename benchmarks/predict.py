@@ -35,7 +35,14 @@ def make_raster(path: Path, height: int, width: int) -> None:
     """A tiled, compressed GeoTIFF of smooth noise with the six bands, written by rows."""
     random = np.random.default_rng(0)
     grid = {"crs": "EPSG:32721", "transform": Affine(10, 0, 500_000, 0, -10, 9_000_000), "nodata": 0}
-    grid |= {"tiled": True, "blockxsize": 512, "blockysize": 512, "compress": "deflate", "predictor": 2}
+    grid |= {
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "deflate",
+        "predictor": 2,
+        "bigtiff": "if_safer",
+    }
     shape = {"height": height, "width": width, "count": len(BANDS), "dtype": "uint16"}
     with rasterio.open(path, "w", driver="GTiff", **shape, **grid) as out:
         out.descriptions = BANDS
