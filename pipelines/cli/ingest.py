@@ -98,6 +98,7 @@ def _search(
         asked = {id.strip() for id in retry.split(",")}
         quarantine.lift_again(catalog, {c.id for c in found if c.id in asked or retry.strip() == "*"})
     quarantine.lift_unlike(catalog, _limits(params))
+    quarantine.lift_mended(catalog, {c.source for c in found}, {entry.fingerprint for entry in refused})
     known = {record.fingerprint for record in quarantine.records(catalog)}
     for entry in refused:
         quarantine.put(catalog, stage="search", **entry.model_dump())

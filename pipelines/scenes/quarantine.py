@@ -77,6 +77,16 @@ def lift_again(catalog: Path, ids: Collection[str]) -> None:
             lift(catalog, record.id)
 
 
+def lift_mended(catalog: Path, offered: Collection[str], refused: Collection[str]) -> None:
+    """Forget what was refused before anything was fetched where its source, one of ``offered``, is taken by now.
+
+    That is so where nothing with its fingerprint is among the ``refused``; the id may be another than it was then.
+    """
+    for record in records(catalog):
+        if record.stage == "search" and record.source in offered and record.fingerprint not in refused:
+            lift(catalog, record.id)
+
+
 def lift_unlike(catalog: Path, checks: str) -> None:
     """Forget what failed other limits than those of the digest ``checks``, so that it is held against the present."""
     for record in records(catalog):

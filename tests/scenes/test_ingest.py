@@ -154,6 +154,16 @@ def test_a_limit_that_is_loosened_lets_in_what_failed_it(tmp_path: Path) -> None
     assert (result["published"], result["quarantined"]) == (1, 0) and project.reasons() == {}
 
 
+def test_a_scene_that_was_refused_leaves_quarantine_once_its_item_is_mended(tmp_path: Path) -> None:
+    files = write_scene_files(tmp_path / "source" / "a", offset=-1000)
+    write_catalog(tmp_path / "source", [item("../a", files), item("../b", files)])
+    project = Project(tmp_path / "project", tmp_path / "source")
+    assert project.swath("all")["quarantined"] == 2
+    write_catalog(tmp_path / "source", [item("a", files), item("../b", files)])
+    assert project.swath("all")["ids"] == ["a"]
+    assert len(project.reasons()) == 1 and "../b" in next(iter(project.reasons()))
+
+
 def test_a_damaged_item_withholds_no_new_scene_and_is_set_aside(tmp_path: Path, source: Path) -> None:
     files = {name: write_scene_files(tmp_path / "source" / name, offset=-1000) for name in ("a", "b")}
     write_catalog(tmp_path / "source", [item("a", files["a"])])
