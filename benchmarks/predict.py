@@ -87,9 +87,10 @@ def run_once(bundle: Path, raster: Path, out: Path) -> dict[str, float]:
     return {"windows": down * across, "seconds": seconds, "network": network, "ratio": seconds / network}
 
 
-def peak(bundle: Path, raster: Path, out: Path) -> float:
+def peak(bundle: Path, raster: Path, out: Path, budget: str) -> float:
     """Peak resident megabytes of `swath predict` in a process of its own."""
     command = [sys.executable, "-m", "pipelines", "predict", str(bundle), str(raster), "--out", str(out)]
+    command += ["--max-memory", budget]
     program = f"import resource, subprocess; subprocess.run({command!r}, check=True, capture_output=True); "
     program += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
@@ -101,6 +102,7 @@ def main() -> None:
     asked.add_argument("--side", type=int, default=2048, help="pixels of the square raster that is timed")
     asked.add_argument("--heights", default="4096,40960", help="of the rasters whose memory is measured")
     asked.add_argument("--width", type=int, default=4096)
+    asked.add_argument("--max-memory", default="2GB", help="as `swath predict` takes it; wider rasters need more")
     asked.add_argument("--encoder", default="resnet18")
     given = asked.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -113,7 +115,7 @@ def main() -> None:
         peaks = {}
         for height in map(int, given.heights.split(",")):
             make_raster(folder / "tall.tif", height, given.width)
-            peaks[height] = round(peak(folder / "small", folder / "tall.tif", folder / "maps"))
+            peaks[height] = round(peak(folder / "small", folder / "tall.tif", folder / "maps", given.max_memory))
         figures["peak_megabytes"] = peaks
     print(json.dumps(figures))
 
