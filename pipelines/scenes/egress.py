@@ -37,21 +37,12 @@ class Refusal(Exception):
 @cache
 def proxy(hosts: tuple[str, ...]) -> str | None:
     """The address of a proxy that lets through to public addresses and to ``hosts``, names or ``name:port`` with
-    wildcards. It ends with this process. None where the environment names a proxy, which then decides; where it names
-    one for http or for https alone, this one is put into the environment for the other.
+    wildcards. It ends with this process. None where the environment names a proxy, which then decides.
     """
-    named = getproxies()
-    lacking = [] if "all" in named else [scheme for scheme in _SCHEMES if scheme not in named]
-    if len(lacking) < len(_SCHEMES):
-        for scheme in lacking:
-            os.environ[f"{scheme}_proxy"] = _started(hosts)
+    if _proxied():
         return None
     for name in ("no_proxy", "NO_PROXY"):  # curl would go around the proxy for what these name
         os.environ.pop(name, None)
-    return _started(hosts)
-
-
-def _started(hosts: tuple[str, ...]) -> str:
     command = [sys.executable, "-m", __name__, json.dumps(hosts)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
@@ -59,15 +50,22 @@ def _started(hosts: tuple[str, ...]) -> str:
     return f"http://127.0.0.1:{int(process.stdout.readline())}"
 
 
+def _proxied() -> set[str]:
+    """The schemes that the environment names proxies for."""
+    return {*_SCHEMES, "all"} & getproxies().keys()
+
+
 def unguarded(href: str, hosts: Sequence[str]) -> str | None:
-    """Why nobody would look at where ``href`` leads, if so: NO_PROXY sends it around the environment's proxy, which is
-    meant for what the installation itself asks for, not for what a catalog links to."""
-    parts = urlsplit(href)
-    if parts.scheme not in _SCHEMES or not getproxies().keys() & {*_SCHEMES, "all"}:
+    """Why nobody would look at where ``href`` leads, if so: it goes around the environment's proxy, as what the
+    installation itself asks for may, and what a catalog links to may not."""
+    parts, proxied = urlsplit(href), _proxied()
+    if parts.scheme not in _SCHEMES or not proxied:
         return None
     host = parts.hostname or ""
     if _named(host, parts.port or (80 if parts.scheme == "http" else 443), hosts):
         return None
+    if not proxied & {parts.scheme, "all"}:
+        return f"the environment names no proxy for {parts.scheme} that would check it"
     excepted = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     if proxy_bypass(host) or any(_within(host, one.strip()) for one in excepted.split(",")):
         return f"NO_PROXY names {host}, so that no proxy would check it"
