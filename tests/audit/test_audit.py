@@ -33,7 +33,7 @@ from tests.builders import write_scene
 from tests.bundle.trained import BANDS, bundle_folder
 
 pytestmark = pytest.mark.slow
-TILING = Tiling(window=64, overlap=16, batch=4, max_memory=4 * 10**9)
+TILING = Tiling(window=64, overlap=16, batch=4, max_memory=16 * 10**9)
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +311,7 @@ def test_a_map_of_a_shard_is_made_again_and_its_profile_left_alone(tmp_path, cat
     one = scene(catalog)
     registered = replace(bundle, uri="models:/sample/3", version=3)
     write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", bundle.digest, [one], 1)
-    map_shard(tmp_path / "maps", "run", 0, [one], catalog, registered, 4 * 10**9)
+    map_shard(tmp_path / "maps", "run", 0, [one], catalog, registered, 16 * 10**9)
     folder = tmp_path / "maps" / "v3" / "scene"
     (folder / "profile.bin").write_bytes(b"a profile")
     assert explained(folder / "profile.bin")["models"][0]["uri"] == "models:/sample/3"

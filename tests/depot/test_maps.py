@@ -36,7 +36,7 @@ STEPS = ("plan", "shard 0", "shard 1", "publish", "profile", "compare", "report"
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     values = small_params().model_dump(mode="json")
-    values["predict"] |= {"shard": 2, "max_memory": "4GB"}
+    values["predict"] |= {"shard": 2, "max_memory": "16GB"}
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
     return folder
 

@@ -11,7 +11,8 @@ from pipelines.inference.raster import of_scene
 from tests.builders import write_scene
 from tests.bundle.trained import BANDS
 
-TILING = Tiling(window=64, overlap=16, batch=4, max_memory=4 * 10**9)
+# of the whole process, which still holds what other tests have left
+TILING = Tiling(window=64, overlap=16, batch=4, max_memory=16 * 10**9)
 
 
 def dn(height, width, seed=0):

@@ -58,7 +58,7 @@ class Dying(Runtime):
 
 folder, bundle = Path(sys.argv[1]), open_bundle(sys.argv[2])
 raster = of_file(folder / "in_N0208_R1.tif", bundle.contract)
-predict(raster, bundle, Dying(bundle, threads=1), folder / "out", Tiling(64, 16, 4, 4 * 10**9))
+predict(raster, bundle, Dying(bundle, threads=1), folder / "out", Tiling(64, 16, 4, 16 * 10**9))
 """
 
 

@@ -24,7 +24,7 @@ from tests.builders import write_scene
 from tests.bundle.trained import BANDS, CLASSES, bundle_folder
 
 pytestmark = pytest.mark.slow
-MEMORY = 4 * 10**9
+MEMORY = 16 * 10**9
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_predict_command_maps_any_geotiff_and_goes_on_after_a_bad_one(tmp_path):
     good = scene(tmp_path, "good").image_path(tmp_path).rename(tmp_path / "good_N0208_R1.tif")
     (tmp_path / "bad.tif").write_text("no raster")
     arguments = ["predict", str(bundle_folder()), str(tmp_path / "bad.tif"), str(good), "--out", str(tmp_path / "out")]
-    ran = CliRunner().invoke(commands(), [*arguments, "--max-memory", "4GB"])
+    ran = CliRunner().invoke(commands(), [*arguments, "--max-memory", "16GB"])
     assert isinstance(ran.exception, BadData) and "cannot be opened" in str(ran.exception)
     said = json.loads(ran.stdout.strip().splitlines()[-1])
     assert said["mapped"] == [str(tmp_path / "out" / "good_N0208_R1")]

@@ -200,7 +200,7 @@ def test_a_map_leads_back_to_the_decision_and_the_runs_behind_its_model(world, m
     shutil.copytree(world.good.workspace.catalog / "scenes" / "there", catalog / "scenes" / "there")
     write_item(catalog / "scenes" / "there", scene, fingerprint="f", dated=True, bands=[{}, {}])
     bundle = open_bundle(f"models:/{model.name}@{CHAMPION}")
-    tiling = Tiling(128, 32, 4, 4 * 10**9)
+    tiling = Tiling(128, 32, 4, 16 * 10**9)
     predict(of_scene(scene, catalog, bundle.contract), bundle, Runtime(bundle), tmp_path / "map", tiling)
     rollback(model.name, "wrong along the coast")
 

@@ -131,7 +131,7 @@ def test_a_large_scene_is_mapped_by_sliding_the_network_over_it(home: Path, tmp_
         "scene-classification"
     ]
     raster = of_file(tmp_path / "scene.tif", bundle.contract)
-    predict(raster, bundle, Runtime(bundle), tmp_path / "map", Tiling(32, 16, 8, 4 * 10**9))
+    predict(raster, bundle, Runtime(bundle), tmp_path / "map", Tiling(32, 16, 8, 16 * 10**9))
     with rasterio.open(tmp_path / "map" / "classes.tif") as source:
         classes = source.read(1)
     assert (classes[:, :128] == 0).mean() > 0.9

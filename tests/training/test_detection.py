@@ -175,7 +175,7 @@ def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(home: Path, 
     tasks = json.loads((tmp_path / "bundle" / "mlm.json").read_text())["properties"]["mlm:tasks"]
     assert tasks == ["object-detection"]
     raster = of_file(tmp_path / "scene.tif", bundle.contract)
-    predict(raster, bundle, Runtime(bundle), tmp_path / "map", Tiling(128, 64, 8, 4 * 10**9))
+    predict(raster, bundle, Runtime(bundle), tmp_path / "map", Tiling(128, 64, 8, 16 * 10**9))
     found = gpd.read_parquet(tmp_path / "map" / "objects.parquet")
     truth = on_ground(boxes)
     assert found.crs == truth.crs and (found["class_name"] == "ring").all()

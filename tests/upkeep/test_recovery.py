@@ -48,7 +48,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     append(f"swath-decisions/{PROJECT}", lambda entries: {"verdict": "promote", "version": str(version)})
     model = f"models:/{PROJECT}/{version}"
     write_plan(predictions, "run", version, model, open_bundle(model).digest, [scene], 1)
-    map_shard(predictions, "run", 0, [scene], catalog, open_bundle(model), 4 * 10**9)
+    map_shard(predictions, "run", 0, [scene], catalog, open_bundle(model), 16 * 10**9)
     return tmp_path / "home"
 
 
