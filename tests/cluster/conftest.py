@@ -19,7 +19,7 @@ from pipelines.local import services as embedded
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.local.services import Services
-from tests.checkout import ROOT, SMALL, make_repository
+from tests.checkout import ROOT, SMALL, make_repository, wait_past_midnight
 from tests.cluster.cluster import GATEWAY, Cluster
 from tests.cluster.compose import TOOL
 from tests.scenes.servers import file_server
@@ -120,6 +120,7 @@ def embedded_run(folder: Path, region: Region) -> Finished:
         patch.setenv("SWATH_GIT_REMOTE", str(region.checkout))
         try:
             airflow = Airflow(embedded.start(region.checkout, print))
+            wait_past_midnight()
             with told("embedded chain"):
                 chain = {result.dag: result for result in run_chain(airflow, region.commit, lambda tasks: None)}
         finally:
@@ -153,6 +154,7 @@ def production(cluster: Cluster, env_file: Path, region: Region) -> Iterator[Pro
 
 @pytest.fixture(scope="session")
 def cluster_run(folder: Path, production: Production, region: Region) -> Finished:
+    wait_past_midnight()
     with told("chain on the cluster"):
         chain = {result.dag: result for result in run_chain(production.airflow, region.commit, lambda tasks: None)}
     return Finished(chain, _predictions(production.cluster, folder / "brought") / "sample")

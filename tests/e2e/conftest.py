@@ -14,7 +14,7 @@ import pytest
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import CHAIN
 from pipelines.local.services import Services, environment, start, stop
-from tests.checkout import ROOT, SMALL, change_params, make_repository
+from tests.checkout import ROOT, SMALL, change_params, make_repository, wait_past_midnight
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _FLAGS = (
@@ -87,6 +87,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             made = System(checkout, home, start(checkout, print))
             made.change(**SMALL)  # and leave it uncommitted, as a person at a desk does
             made.airflow.wait_for_dags(list(CHAIN))
+            wait_past_midnight()
             for dag in CHAIN:
                 made.airflow.unpause(dag)
             yield made
