@@ -38,6 +38,8 @@ def check_chips(
     table["splits_with_these_pixels"] = table["content"].map(shared).fillna(1).astype(int)
     chips = run("chips", table, chip_expectations(table, splits, min_valid, value_range), folder / "docs" / "chips")
     sheet = pd.DataFrame([{k: certificate[k] for k in ("clean", "overlap_m2", "smallest_distance_m", "buffer_m")}])
+    pixels = table.loc[table["split"] == "train", [c for c in table.columns if c.startswith("pixels_")]].sum()
+    sheet["train_classes"] = int((pixels > 0).sum())
     leaks = run("certificate", sheet, certificate_expectations(), folder / "docs" / "certificate")
     findings = _sentences(leaks) + _sentences(chips)
     write_json(
@@ -93,13 +95,18 @@ def chip_expectations(
 
 
 def certificate_expectations() -> list[Expectation]:
-    """Expectations on the one row that the certificate is."""
+    """Expectations on one row: the certificate, and how many classes the train chips show."""
     return [
         gxe.ExpectColumnValuesToBeInSet(
             column="clean", value_set=[True], description="nothing may leak between splits; see data/certificate.json"
         ),
         gxe.ExpectColumnValuesToBeBetween(
             column="overlap_m2", max_value=0, description="chips of different splits share no ground"
+        ),
+        gxe.ExpectColumnValuesToBeBetween(
+            column="train_classes",
+            min_value=2,
+            description="train chips must show two classes or more; compare labels.classes with what the labels hold",
         ),
     ]
 

@@ -24,6 +24,7 @@ from pipelines.scenes.scene import Scene
 
 RASTERS = (".tif", ".tiff", ".png", ".jp2", ".img")  # none that can name other files, which no checksum would cover
 UNLABELLED = 255
+_SHOWN = 10  # values in a sentence
 _EXACT = 0.01  # pixels that a corner may be off before it is worth telling
 
 log = logging.getLogger(__name__)
@@ -33,20 +34,35 @@ class RasterLabels:
     """One raster a scene, found by its name."""
 
     def __init__(self, files: list[Path], labels: Labels) -> None:
-        self.findings: list[str] = []
         self._labels = labels
+        self._told: list[str] = []
+        self._strange: dict[float, set[str]] = {}  # values that are no class, and the files that hold them
         self._files: dict[str, Path] = {}
         for file in files:
             if (other := self._files.setdefault(file.stem, file)) != file:
                 raise BadData(f"{other} and {file} are named like the same scene; keep one of them.")
+
+    @property
+    def findings(self) -> list[str]:
+        """Values that are no class are told together; only windows that were burned count."""
+        if not self._strange:
+            return self._told
+        values = sorted(self._strange, key=lambda value: (-len(self._strange[value]), value))
+        told = ", ".join(f"{v:.6g} ({_some(self._strange[v])})" for v in values[:_SHOWN])
+        more = f" and {len(values) - _SHOWN} more values" if len(values) > _SHOWN else ""
+        return [
+            *self._told,
+            f"Label rasters hold {told}{more}, which labels.classes does not have; these pixels are unlabelled. Correct "
+            "labels.classes, or declare the value as nodata in the rasters if that is meant.",
+        ]
 
     def covers(self, scene: Scene) -> bool:
         matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
         return matches and scene.id in self._files
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
-        """Class indices ``(height, width)`` uint8; values that are no class are 255. A class whose value is declared
-        as nodata too is taken for the class, and told as a finding.
+        """Class indices ``(height, width)`` uint8; values that are no class are 255, and told as a finding unless they
+        are declared as nodata. A class whose value is declared as nodata is taken for the class, and told.
 
         Raises ``BadData`` if CRS, shape or corners of the raster are not those of the scene. Corners may differ by up
         to half a pixel, where the nearest pixel is the one at the same row and column.
@@ -61,8 +77,12 @@ class RasterLabels:
                     f"{self._files[scene.id].name} declares {raster.nodata:g} as nodata, which labels.classes has as a "
                     "class; it was taken for the class. Give unlabelled pixels a value that is no class."
                 )
-            values = raster.read(1, window=window)
-        return self._indices(values)
+            values, nodata = raster.read(1, window=window), raster.nodata
+        indices = self._indices(values)
+        for value in np.unique(values[indices == UNLABELLED]):
+            if value != nodata and not np.isnan(value):
+                self._note(float(value), self._files[scene.id].name)
+        return indices
 
     def files(self, scenes: list[Scene]) -> list[Path]:
         return [self._files[scene.id] for scene in scenes if scene.id in self._files]
@@ -113,10 +133,19 @@ class RasterLabels:
         if off > _EXACT:
             self._find(f"{name} lies {off:.2f} pixels off scene {scene.id}; the nearest pixels were taken.")
 
+    def _note(self, value: float, name: str) -> None:
+        if value not in self._strange:
+            log.warning("%s holds %.6g, which is none of labels.classes; such pixels are unlabelled", name, value)
+        self._strange.setdefault(value, set()).add(name)
+
     def _find(self, sentence: str) -> None:
-        if sentence not in self.findings:
+        if sentence not in self._told:
             log.warning(sentence)
-            self.findings.append(sentence)
+            self._told.append(sentence)
+
+
+def _some(names: set[str]) -> str:
+    return min(names) if len(names) == 1 else f"{len(names)} files, such as {min(names)}"
 
 
 @contextmanager

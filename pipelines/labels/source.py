@@ -21,9 +21,11 @@ from pipelines.scenes.scene import Scene
 
 
 class LabelSource(Protocol):
-    """Labels of many scenes. ``findings`` are sentences about what was repaired or left out."""
+    """Labels of many scenes."""
 
-    findings: list[str]
+    @property
+    def findings(self) -> list[str]:
+        """Sentences about what was repaired or left out."""
 
     def covers(self, scene: Scene) -> bool:
         """Whether there may be labels for ``scene``; a cheap test, before any pixel is read."""

@@ -30,6 +30,7 @@ def _rows(by: dict[str, dict[str, dict[str, Any]]]) -> list[tuple[str, str]]:
     ingest, build, train = by["ingest_scenes"], by["build_dataset"], by["train_model"]
     published, version, gate = ingest.get("publish", {}), build.get("version_and_push", {}), train.get("gate", {})
     mapped, drift = by["predict_scenes"].get("publish", {}), by["monitor_drift"].get("decide", {})
+    snapshot = build.get("snapshot", {}).get("summary", {})
     certificate = build.get("split_and_certify", {}).get("summary", {})
     promoted = train.get("promote", {})
     return [
@@ -40,7 +41,7 @@ def _rows(by: dict[str, dict[str, dict[str, Any]]]) -> list[tuple[str, str]]:
             + (f", {missing} could not be reached" if (missing := published.get("missing")) else ""),
         ),
         ("dataset", _dataset(version)),
-        *(("to look at", sentence) for sentence in build.get("snapshot", {}).get("summary", {}).get("findings", [])),
+        *(("to look at", sentence) for found in (snapshot, certificate) for sentence in found.get("findings", [])),
         ("reused stages", ", ".join(_reused(build, train)) or "none"),
         ("leakage certificate", _certificate(certificate)),
         (

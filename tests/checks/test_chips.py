@@ -25,6 +25,7 @@ def chips() -> gpd.GeoDataFrame:
             "valid": 0.8,
             "content": [f"hash{i}" for i in range(5)] + [None],
             "pixels_water": 10,
+            "pixels_forest": [0, 10] * 3,
             "mean_B02": 0.1,
         }
     )
@@ -70,6 +71,12 @@ def test_one_bad_chip_is_named(tmp_path: Path, column: str, value: object, sente
     if column != "chip_id":
         assert any("scene_0" in f for f in findings)
     assert read_json(tmp_path / "result.json")["findings"] == findings
+
+
+def test_chips_of_one_class_alone_are_refused(tmp_path: Path) -> None:
+    alone = chips()
+    alone.loc[alone["split"] == "train", "pixels_forest"] = 0  # as where the labels write a class by another value
+    assert any("two classes or more" in f for f in check(alone, tmp_path))
 
 
 def test_a_split_without_chips_and_a_leak_are_found(tmp_path: Path) -> None:

@@ -80,7 +80,24 @@ def test_a_nodata_value_that_is_a_class_is_told(tmp_path: Path, scene: Scene) ->
     assert ((source.burn(scene) == 3) == (VALUES == 0)).all()
     assert "declares 0 as nodata" in source.findings[0]
     plain = open_labels(folder, labels())
-    assert (plain.burn(scene)[VALUES == 0] == 255).all() and not plain.findings
+    assert (plain.burn(scene)[VALUES == 0] == 255).all() and "nodata, which" not in str(plain.findings)
+
+
+def test_values_that_are_no_class_are_told_once_unless_they_are_declared_as_nodata(tmp_path: Path) -> None:
+    folder, values = tmp_path / "masks", np.where(VALUES == 99, 255, VALUES).astype(np.float32)
+    values[0, 0] = np.nan
+    scenes = []
+    for name in ("a", "b"):
+        scenes.append(write_scene(tmp_path / "catalog", np.ones((1, 40, 60), np.uint16), id=name, origin=(WEST, NORTH)))
+        write(folder).joinpath("scene.tif").rename(folder / f"{name}.tif")
+        grid = {"crs": UTM_21S, "transform": Affine(10, 0, WEST, 0, -10, NORTH), "nodata": 0}
+        with rasterio.open(folder / f"{name}.tif", "w", "GTiff", 60, 40, 1, dtype="float32", **grid) as out:
+            out.write(values if name == "b" else np.where(values == 10, 99, values), 1)
+    source = open_labels(folder, labels())
+    for each in [*scenes, *scenes]:
+        source.burn(each)
+    (told,) = source.findings
+    assert told.startswith("Label rasters hold 255 (2 files, such as a.tif), 99 (a.tif), which labels.classes does not")
 
 
 def test_two_rasters_for_one_scene_are_refused(tmp_path: Path) -> None:
