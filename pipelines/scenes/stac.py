@@ -17,7 +17,7 @@ from urllib3 import Retry
 
 from pipelines.config.params import CloudMask, Scenes
 from pipelines.errors import BadData, SwathError
-from pipelines.scenes.area import Bounds, intersects
+from pipelines.scenes.area import Bounds, intersects, parts
 from pipelines.scenes.candidate import Candidate, Quantity, Refused, baseline_in, digest, legible, public
 from pipelines.scenes.dates import Dates
 from pipelines.scenes.egress import REFUSED
@@ -46,11 +46,17 @@ _BROKEN = (
 def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Candidate | Refused]:
     """What the catalog at ``scenes.source`` offers within area, dates and cloud cover.
 
-    Raises ``SwathError`` if the catalog does not answer, ``BadData`` if it is none.
+    Raises ``SwathError`` if the catalog does not answer, ``BadData`` if it is none, if it refuses what is asked, or if
+    an API is asked for everything that it has.
     """
     links = Links.of(scenes.source)
     root = _opened(scenes.source, links)
     if isinstance(root, Client) and root.conforms_to("ITEM_SEARCH"):
+        if area is None and dates.interval() is None:
+            raise BadData(
+                f"The STAC API at {_host(scenes.source)} would be asked for all that it has; set params.scenes.area or "
+                "dates. [-180, -90, 180, 90] is the whole world, if it is a small one."
+            )
         found = _searched(root, scenes, area, dates)
     else:
         found = _walked(root, links)
@@ -85,7 +91,7 @@ def _opened(source: str, links: Links) -> pystac.STACObject:
             return Client.open(source, stac_io=io)
         return root
     except (APIError, requests.RequestException) as error:
-        raise _no_answer(source, error) from error
+        raise _unanswered(source, error) from error
     except OSError as error:
         raise BadData(f"{source} cannot be read ({error}); correct params.scenes.source.") from error
     except _BROKEN as error:
@@ -93,14 +99,17 @@ def _opened(source: str, links: Links) -> pystac.STACObject:
 
 
 def _searched(client: Client, scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[pystac.Item | Refused]:
-    search = client.search(
-        collections=list(scenes.collections) or None, bbox=area, datetime=dates.interval(), limit=100, method="GET"
-    )
+    asked = {"collections": list(scenes.collections) or None, "datetime": dates.interval(), "limit": 100}
+    seen = set[tuple[str, str]]()  # an item may lie on both sides of the antimeridian, or move to the next page
     try:
-        for document in search.items_as_dicts():
-            yield _item(document, client)
+        for box in parts(area) if area else [None]:  # some servers refuse a box over it, which the standard allows
+            for document in client.search(bbox=box, method="GET", **asked).items_as_dicts():
+                key = (str(document.get("collection")), str(document.get("id")))
+                if "id" not in document or key not in seen:
+                    yield _item(document, client)
+                seen.add(key)
     except (APIError, requests.RequestException) as error:
-        raise _no_answer(scenes.source, error) from error
+        raise _unanswered(scenes.source, error) from error
 
 
 def _item(document: dict[str, Any], client: Client) -> pystac.Item | Refused:
@@ -144,8 +153,9 @@ def _below(node: pystac.STACObject, links: Links) -> Iterator[pystac.STACObject 
         except BadData as error:
             reason = str(error)
         except _BROKEN as error:
-            if _is_silent(error.__cause__) and urlsplit(href).netloc == urlsplit(str(node.self_href)).netloc:
-                raise _no_answer(href, error) from error
+            cause = error.__cause__
+            if cause and _is_silent(cause) and urlsplit(href).netloc == urlsplit(str(node.self_href)).netloc:
+                raise _unanswered(href, cause) from error
             reason = _invalid(public(href), error)
         else:
             if isinstance(target, pystac.STACObject):
@@ -264,9 +274,10 @@ def _content(href: str, described: Any) -> Any:
     return [public(href), described]
 
 
-def _is_silent(error: BaseException | None) -> bool:
+def _is_silent(error: BaseException) -> bool:
     """Whether a server did not answer, or may answer otherwise when it is asked again."""
-    return isinstance(error, APIError) and (error.status_code is None or error.status_code in (429, *range(500, 600)))
+    status = error.status_code if isinstance(error, APIError) else None
+    return isinstance(error, APIError | requests.RequestException) and status in (None, 408, 425, 429, *range(500, 600))
 
 
 def _refused(id: str, source: str, reason: str, described: Any) -> Refused:
@@ -284,6 +295,18 @@ def _invalid(what: str, error: BaseException) -> str:
     return f"{what} is not valid STAC ({type(cause).__name__}: {str(cause)[:200]}); correct it at the source."
 
 
-def _no_answer(source: str, error: Exception) -> SwathError:
-    host = urlsplit(source).hostname or source
-    return SwathError(f"The STAC catalog at {host} did not answer ({type(error).__name__}); try again.")
+def _unanswered(source: str, error: BaseException) -> SwathError:
+    """What is wrong where a server did not answer, or answered that it will not."""
+    status = error.status_code if isinstance(error, APIError) else None
+    if _is_silent(error):  # an error's own words may hold the whole address, a signature included
+        why = f"status {status}" if status else type(error.__context__ or error).__name__
+        return SwathError(f"The STAC catalog at {_host(source)} did not answer ({why}); try again.")
+    said = legible(" ".join(str(error).split())[:300])
+    return BadData(
+        f"The STAC catalog at {_host(source)} refuses what it is asked (status {status}: {said}); correct source, "
+        "collections, area or dates in params.scenes. Sources that need a token are not read."
+    )
+
+
+def _host(source: str) -> str:
+    return urlsplit(source).hostname or source

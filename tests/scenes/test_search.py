@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shapely.geometry import box, mapping
 
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import safe_id
@@ -46,16 +47,17 @@ def test_area_dates_and_cloud_narrow_the_search(tmp_path: Path, kind: str, monke
         with stac_api(collection) as api:
             source = {"api": api, "static": f"{base}/catalog.json", "local": str(catalog)}[kind]
             scenes = params(source)
-            assert ids(search(scenes, None, ANY)) == ["august", "july"]
+            world = (-180.0, -90.0, 180.0, 90.0) if kind == "api" else None
+            assert ids(search(scenes, world, ANY)) == ["august", "july"]
             assert ids(search(scenes, None, Dates.of((date(2024, 7, 1), date(2024, 7, 1))))) == ["july"]
             assert ids(search(scenes, None, Dates.of(None, since="2024-07-15"))) == ["august"]
             assert ids(search(scenes, (0.0, 0.0, 1.0, 1.0), ANY)) == []
             west, south, _, _ = items(base)[0]["bbox"]
             assert ids(search(scenes, (west, south, west + 0.001, south + 0.001), ANY)) == ["august", "july"]
-            assert ids(search(params(source, collections=["s2"]), None, ANY)) == ["august", "july"]
-            assert ids(search(params(source, collections=["other"]), None, ANY)) == []
-            assert search(scenes, None, ANY) == search(scenes, None, ANY)
-            scene = fetch(search(scenes, None, ANY)[0][0], scenes, None, tmp_path / "staging")
+            assert ids(search(params(source, collections=["s2"]), world, ANY)) == ["august", "july"]
+            assert ids(search(params(source, collections=["other"]), world, ANY)) == []
+            assert search(scenes, world, ANY) == search(scenes, world, ANY)
+            scene = fetch(search(scenes, world, ANY)[0][0], scenes, None, tmp_path / "staging")
             assert scene.baseline == "05.09" and scene.bands[0].offset == pytest.approx(-0.1)
 
 
@@ -92,6 +94,29 @@ def test_a_silent_catalog_is_worth_a_retry_and_a_page_is_not(tmp_path: Path, mon
     (tmp_path / "index.html").write_text("<html>no catalog</html>")
     with file_server(tmp_path) as (base, _), pytest.raises(BadData, match="no STAC catalog"):
         search(params(f"{base}/index.html"), None, ANY)
+
+
+def test_an_api_says_why_it_refuses_and_is_not_asked_for_everything(tmp_path: Path) -> None:
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items("http://a.b")}))
+    with stac_api(tmp_path / "items.json") as api:
+        with pytest.raises(BadData, match=r"refuses what it is asked \(status 4\d\d: .+\); correct"):
+            search(params(api), (10.0, 30.0, 15.0, 20.0), ANY)
+        with pytest.raises(BadData, match=r"status 404.*Sources that need a token"):
+            search(params(f"{api}/nowhere"), None, ANY)
+        with pytest.raises(BadData, match=r"all that it has; set params\.scenes\.area"):
+            search(params(api), None, ANY)
+
+
+def test_an_api_is_asked_on_both_sides_of_the_antimeridian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWATH_LINKS", "a.b:80")
+    documents = items("http://a.b")[:2]
+    west, south, east, north = documents[0]["bbox"]
+    documents[1] |= {"bbox": [-180, south, 180, north], "geometry": mapping(box(-180, south, 180, north))}
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": documents}))
+    with stac_api(tmp_path / "items.json") as api:
+        over = (170.0, south, (west + east) / 2, north)
+        assert ids(search(params(api), over, ANY)) == ["august", "july"]
+        assert ids(search(params(api), (170.0, south, -170.0, north), ANY)) == ["august"]
 
 
 HOSTILE = ["../../etc", "a/b", "..", ".hidden", "a\\b", "", "x" * 200, "a\nb", "con:1", "a..b"]
