@@ -23,7 +23,10 @@ def snapshot() -> None:
     params = load_params()
     catalog = settings().catalog / params.project
     bring(catalog / "catalog.json", catalog / "scenes")
-    manifest = take_snapshot(read_scenes(catalog), catalog, params, DATA)
+    scenes = read_scenes(catalog)
+    if not scenes:
+        bring(catalog / "quarantine")  # says why
+    manifest = take_snapshot(scenes, catalog, params, DATA)
     emit(
         {
             "scenes": len(manifest.scenes),

@@ -17,6 +17,7 @@ from pipelines.secrets import Discreet
 
 _NOUNS = (
     "local",
+    "configure",
     "sample",
     "ingest",
     "dataset",

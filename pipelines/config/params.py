@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?\s*", re.IGNORECASE)  # of memory
 MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 
 Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
@@ -52,6 +54,12 @@ class SceneChecks(_Section):
     max_nodata: Share
     value_range: tuple[float, float]
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.value_range[0] >= self.value_range[1]:
+            raise ValueError(f"value_range {list(self.value_range)} must be [lowest, highest]")
+        return self
+
 
 class Scenes(_Section):
     source: str
@@ -70,6 +78,8 @@ class Scenes(_Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.dates and self.dates[0] > self.dates[1]:
+            raise ValueError(f"dates must be [first, last], and {self.dates[0]} is after {self.dates[1]}")
         if len(set(self.bands)) != len(self.bands):
             raise ValueError("band names must differ from each other")
         if self.assets and len(self.assets) != len(self.bands):
@@ -166,7 +176,7 @@ class Model(_Section):
 
 class Train(_Section):
     model: Model
-    loss: dict[Literal["cross_entropy", "dice", "focal", "detector"], float]
+    loss: dict[Literal["cross_entropy", "dice", "focal", "detector"], Annotated[float, Field(ge=0)]]
     class_weights: bool
     epochs: Annotated[int, Field(ge=1)]
     patience: Annotated[int, Field(ge=1)]
@@ -211,7 +221,9 @@ class Predict(_Section):
     simplify: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
+    def _fits(self) -> Self:
+        if not SIZE.fullmatch(self.max_memory):
+            raise ValueError(f"max_memory {self.max_memory!r} is no amount of memory; write it as 2GB or 512MB")
         if self.overlap * 2 > self.window:
             raise ValueError("overlap may be at most half of the window")
         return self
@@ -245,6 +257,10 @@ class Params(_Section):
     @model_validator(mode="after")
     def _fits_the_task(self) -> Self:
         model, detects = self.train.model, self.task == "detection"
+        if not any(self.train.loss.values()):
+            raise ValueError("train.loss has no term with a weight, so nothing would be learned; name one")
+        if model.weights_bands and not set(model.weights_bands) & set(self.scenes.bands):
+            raise ValueError("train.model.weights_bands names none of scenes.bands; write both the same way")
         if model.library not in (fitting := _LIBRARIES[self.task]):
             raise ValueError(f"train.model.library {model.library} is not for {self.task}: take {' or '.join(fitting)}")
         if self.task != "segmentation" and model.detail:

@@ -23,9 +23,11 @@ from pipelines.labels import LabelSource, open_labels
 from pipelines.labels.shift import Shift, measure_shift
 from pipelines.labels.table import FOLDERS, write_folder_classes
 from pipelines.progress import report
+from pipelines.scenes.quarantine import records
 from pipelines.scenes.scene import Scene
 
 UNLABELLED = 255
+_NAMED = 3  # scenes in a sentence
 _TOUCHING = 0.01  # of a footprint; neighbours share slivers at their edges
 _TILE = 1024  # pixels; shifts are measured on one tile a scene
 
@@ -86,15 +88,28 @@ def take_snapshot(scenes: Collection[Scene], catalog: Path, params: Params, data
     the same when such a scene arrives. Raises ``BadData`` if no scene is left or if scenes differ in dtype or bands.
     """
     if not scenes:
-        raise BadData(
-            f"The catalog {catalog} holds no scene; run ingestion first (`swath ingest`, or the DAG ingest_scenes)."
-        )
+        raise BadData(_why_empty(catalog))
     with TemporaryDirectory() as scratch:
         place = Path(params.labels.source)
         if params.labels.source == FOLDERS:
             place = Path(scratch) / "classes.csv"
             write_folder_classes(scenes, params.labels, place)
         return _take(scenes, catalog, params, place, data)
+
+
+def _why_empty(catalog: Path) -> str:
+    aside = records(catalog)
+    if not aside:
+        return (
+            f"The catalog {catalog} holds no scene; run ingestion first (`swath ingest all`, or the DAG "
+            "ingest_scenes). If it ran, the source has none within scenes.area, dates, collections and max_cloud."
+        )
+    shown = "\n".join(f"  {record.id}: {record.reason}" for record in aside[:_NAMED])
+    more = f"\n  and {len(aside) - _NAMED} more, in {catalog / 'quarantine'}" if len(aside) > _NAMED else ""
+    return (
+        f"The catalog {catalog} holds no scene: all {len(aside)} that were found are in quarantine. Correct "
+        f"params.yaml or the source, and ingest again.\n{shown}{more}"
+    )
 
 
 def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path, data: Path) -> Manifest:
@@ -118,10 +133,16 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
     taken.sort(key=lambda scene: scene.id)
     excluded.sort(key=lambda exclusion: exclusion.scene)
     if not taken:
-        reasons = " ".join(e.reason for e in excluded) or "No shape or raster lies over usable pixels of a scene."
+        some = ", ".join(sorted(scene.id for scene in scenes)[:_NAMED])
+        told = [
+            *(exclusion.reason for exclusion in excluded[:_NAMED]),
+            f"They are called {some}{', ...' if len(scenes) > _NAMED else ''}; shapes must lie over their usable "
+            "pixels, and rasters and tables name them so.",
+            *source.findings,
+        ]
         raise BadData(
-            f"None of the {len(scenes)} scenes of {catalog} has labels from {place}. {reasons} Correct labels.source "
-            "or labels.match, or ingest scenes of the labelled places."
+            f"None of the {len(scenes)} scenes of {catalog} has labels from {place}. {' '.join(told)} Correct "
+            "labels.source or labels.match, or ingest scenes of the labelled places."
         )
     _alike(taken, params.scenes.bands)
     far = [s for s, shift in shifts.items() if shift.measurable and shift.pixels > params.labels.max_shift]

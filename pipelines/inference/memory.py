@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipelines.config.params import SIZE
 from pipelines.errors import BadData
 from pipelines.inference.stitch import memory_need
 from pipelines.inference.windows import Axis
@@ -39,7 +39,7 @@ class Share:
 
 def parse_size(text: str) -> int:
     """Bytes of ``2GB``, ``512 MB``, ``1.5GiB`` or a plain number. Raises ``BadData`` for anything else."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(|[KMGT]I?)B?\s*", text.upper())
+    match = SIZE.fullmatch(text.upper())
     if not match or not (size := int(float(match[1]) * _UNITS[match[2]])):
         raise BadData(f"{text!r} is no amount of memory; write it as 2GB or 512MB.")
     return size

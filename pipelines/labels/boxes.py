@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,13 +14,12 @@ from rasterio.windows import Window
 
 from pipelines.config.params import Labels
 from pipelines.errors import BadData
-from pipelines.labels.table import read_table
+from pipelines.labels.table import read_table, scene_id
 from pipelines.scenes.scene import Scene
 
 VOC = ".xml"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _SCENE, _CLASS = ("scene", "image_path"), ("class", "label")
-_PICTURES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".img")
 UNLABELLED = 255
 VISIBLE = 0.3  # share of an object that a scene or chip must show to be its object
 
@@ -119,19 +118,13 @@ def _rows(file: Path) -> list[tuple[str, list[float], str]]:
         )
     try:
         return [
-            (_id(_text(row[scene])), [_number(row[corner]) for corner in _CORNERS], _text(row[kind])) for row in table
+            (scene_id(_text(row[scene])), [_number(row[corner]) for corner in _CORNERS], _text(row[kind]))
+            for row in table
         ]
     except ValueError as error:
         raise BadData(
             f"{file} has a row that is no box ({error}); correct it: each needs four numbers and a class."
         ) from error
-
-
-def _id(scene: str) -> str:
-    """The id of a scene that is named by itself or by its file; an id may have dots of its own."""
-    name = PurePath(scene).name
-    ending = next((ending for ending in _PICTURES if name.lower().endswith(ending)), "")
-    return name[: len(name) - len(ending)]
 
 
 def _text(cell: str | None) -> str:
@@ -150,7 +143,7 @@ def _annotated(file: Path) -> tuple[str, list[tuple[str, list[float], str]]]:
     """A picture and its boxes as Pascal VOC writes them (Everingham et al. 2010)."""
     try:
         annotation = ElementTree.parse(file)
-        scene = _id(annotation.findtext("filename") or file.stem)
+        scene = scene_id(annotation.findtext("filename") or file.stem)
         return scene, [
             (scene, [_number(one.findtext(f"bndbox/{c}")) for c in _CORNERS], (one.findtext("name") or "").strip())
             for one in annotation.iterfind("object")

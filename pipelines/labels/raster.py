@@ -52,8 +52,8 @@ class RasterLabels:
         more = f" and {len(values) - _SHOWN} more values" if len(values) > _SHOWN else ""
         return [
             *self._told,
-            f"Label rasters hold {told}{more}, which labels.classes does not have; these pixels are unlabelled. Correct "
-            "labels.classes, or declare the value as nodata in the rasters if that is meant.",
+            f"Label rasters hold {told}{more}, which labels.classes does not have; these pixels are unlabelled. "
+            "Correct labels.classes, or declare the value as nodata in the rasters if that is meant.",
         ]
 
     def covers(self, scene: Scene) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,23 @@ TABLES = (".csv",)
 FOLDERS = "folders"  # labels.source: the folder that a scene was found in is named like its class
 UNLABELLED = 255
 _COLUMNS = ["scene", "class"]
+_PICTURES = (".tif", ".tiff", ".jpg", ".jpeg", ".png", ".jp2", ".img")
 
 
 class TableLabels:
-    """A CSV with the columns ``scene`` (its id) and ``class`` (name or value)."""
+    """A CSV with the columns ``scene`` (its id, or its file) and ``class`` (name or value; case does not count)."""
 
     def __init__(self, file: Path, labels: Labels) -> None:
         self.findings: list[str] = []
         self._file, self._labels = file, labels
-        known = {c.name: i for i, c in enumerate(labels.classes)}
+        known = {c.name.casefold(): i for i, c in enumerate(labels.classes)}
         known |= {str(c.value): i for i, c in enumerate(labels.classes) if str(c.value) not in known}
         self._classes: dict[str, int] = {}
         strange: dict[str, int] = {}
         for scene, name in _rows(file):
-            if name not in known:
+            if (index := known.get(name.casefold())) is None:
                 strange[name] = strange.get(name, 0) + 1
-            elif self._classes.setdefault(scene, known[name]) != known[name]:
+            elif self._classes.setdefault(scene, index) != index:
                 raise BadData(f"{file.name} gives scene {scene} two classes; keep one.")
         if strange:
             told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
@@ -64,6 +65,13 @@ def write_folder_classes(scenes: Iterable[Scene], labels: Labels, file: Path) ->
         table.writerows(row for row in found if row[1] in known and fnmatchcase(row[0], labels.match or "*"))
 
 
+def scene_id(name: str) -> str:
+    """The id of a scene that is named by itself or by its file; an id may have dots of its own."""
+    name = PurePath(name).name
+    ending = next((ending for ending in _PICTURES if name.lower().endswith(ending)), "")
+    return name[: len(name) - len(ending)]
+
+
 def read_table(file: Path) -> tuple[list[str], list[dict[str, str | None]]]:
     """The columns of a CSV, and its rows by column. Raises ``BadData`` where it is none."""
     try:
@@ -82,4 +90,4 @@ def _rows(file: Path) -> list[tuple[str, str]]:
     rows = [(row["scene"], row["class"]) for row in table]
     if None in {value for row in rows for value in row}:
         raise BadData(f"{file} has a row that is cut short; each needs a scene and a class.")
-    return [(str(scene).strip(), str(name).strip()) for scene, name in rows]
+    return [(scene_id(str(scene).strip()), str(name).strip()) for scene, name in rows]

@@ -20,7 +20,7 @@ def prepare(checkout: Path, overlay: Path | None, say: Callable[[str], None]) ->
     """
     pinned = pin(checkout, overlay)
     say(f"Revision {pinned.commit[:12]}" + (", with edits that are not committed yet" if pinned.edited else ""))
-    params = _params(pinned.commit)
+    params = _params(pinned.commit, f"params.yaml with {overlay} over it" if overlay else "params.yaml")
     sample = settings().home / "sample"
     if params.scenes.source == str(sample / "catalog.json"):
         say("The sample region is made, or found")
@@ -32,9 +32,9 @@ def prepare(checkout: Path, overlay: Path | None, say: Callable[[str], None]) ->
     return pinned.commit
 
 
-def _params(commit: str) -> Params:
+def _params(commit: str, called: str) -> Params:
     name = f"pin-{commit[:12]}"
     try:
-        return load_params(open_workspace(name, commit) / "params.yaml")
+        return load_params(open_workspace(name, commit) / "params.yaml", called)
     finally:
         close_workspace(name)

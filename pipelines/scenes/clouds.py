@@ -35,7 +35,8 @@ def require_model(asked: CloudMask) -> None:
     """Raise ``SwathError`` unless the package of ``asked.model`` is installed, or none is asked for."""
     if asked.model and find_spec("ukis_csmask") is None:
         raise SwathError(
-            f"params.scenes.cloud_mask.model is {asked.model}, which is not installed; `pip install swath[clouds]`."
+            f"params.scenes.cloud_mask.model is {asked.model}, which is not installed; `pip install ukis-csmask`, or "
+            "install requirements.lock, which has it."
         )
 
 

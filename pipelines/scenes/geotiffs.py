@@ -24,8 +24,18 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
     """The GeoTIFFs below ``scenes.source`` that meet area and dates; the id is the file's name without ending.
 
     A file that states no date anywhere is a candidate for any dates; it counts as taken on the first day of
-    ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated.
+    ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated. Raises ``BadData`` where the parameters
+    are for a STAC catalog, or where there is no folder.
     """
+    for name, wrong in (
+        ("assets to []", scenes.assets),
+        ("cloud_mask.asset to null", scenes.cloud_mask.asset and not scenes.cloud_mask.model),
+    ):
+        if wrong:
+            raise BadData(
+                f"GeoTIFFs have no assets, as a STAC catalog's items do: set params.scenes.{name}, or let "
+                f"params.scenes.source {scenes.source} name the catalog's own file."
+            )
     links = Links.of(scenes.source)
     with gdal():
         for href, content in _files(scenes.source, _ENDINGS + (_PICTURES if scenes.unplaced else ())):
@@ -37,8 +47,6 @@ def _candidate(
 ) -> Iterator[Candidate | Refused]:
     name, fingerprint = PurePosixPath(href).name, digest([href, content])
     try:
-        if scenes.cloud_mask.asset and not scenes.cloud_mask.model:
-            raise BadData("GeoTIFFs have no cloud mask asset; set params.scenes.cloud_mask.asset to null.")
         footprint, tag = _header(href, links)
     except BadData as error:
         yield Refused(id=PurePosixPath(href).stem, source=href, reason=str(error), fingerprint=fingerprint)

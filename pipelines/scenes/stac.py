@@ -85,6 +85,8 @@ def _opened(source: str, links: Links) -> pystac.STACObject:
     io = _Documents(links)
     try:
         if not is_remote(source):
+            if not Path(source).is_file():
+                raise BadData(f"The STAC catalog {source} does not exist; correct params.scenes.source.")
             return pystac.read_file(str(Path(source).resolve()), stac_io=io)
         root = pystac.read_file(source, stac_io=io)
         if isinstance(root, pystac.Catalog) and "conformsTo" in root.extra_fields:
@@ -99,7 +101,11 @@ def _opened(source: str, links: Links) -> pystac.STACObject:
 
 
 def _searched(client: Client, scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[pystac.Item | Refused]:
-    asked = {"collections": list(scenes.collections) or None, "datetime": dates.interval(), "limit": 100}
+    asked: dict[str, Any] = {
+        "collections": list(scenes.collections) or None,
+        "datetime": dates.interval(),
+        "limit": 100,
+    }
     seen = set[tuple[str, str]]()  # an item may lie on both sides of the antimeridian, or move to the next page
     try:
         for box in parts(area) if area else [None]:  # some servers refuse a box over it, which the standard allows

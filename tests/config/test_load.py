@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from pipelines.cli.main import commands
 from pipelines.config import load_params, merged_params
 from pipelines.errors import BadData
 
@@ -42,11 +44,44 @@ def test_a_mapping_can_be_replaced_as_a_whole(tmp_path: Path) -> None:
         ("project: ../elsewhere", "project"),
         ("scenes: {bands: [B02, B02], assets: []}", "differ"),
         ("labels: {background: lava}", "lava"),
+        ("scenes: {dates: [2024-05-01, 2023-05-01]}", "2024-05-01 is after 2023-05-01"),
+        ("scenes: {checks: {value_range: [2, 1]}}", "must be \\[lowest, highest\\]"),
+        ("train: {loss: {_replace: true}}", "no term with a weight"),
+        ("train: {model: {weights_bands: [red, green]}}", "weights_bands names none of scenes.bands"),
+        ("predict: {max_memory: lots}", "write it as 2GB or 512MB"),
+        ("train: {model: {nmae: Unet}}", "train.model.nmae: there is no such setting; is name meant"),
     ],
 )
 def test_a_wrong_value_is_named_in_a_sentence(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadData, match=told):
         load_params(overlaid(tmp_path, text))
+
+
+def test_comments_stay_where_an_overlay_is_laid(tmp_path: Path) -> None:
+    before, after = PARAMS.read_text().splitlines(), overlaid(tmp_path, "train: {lr: 0.5}\n").read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert changed == ["  lr: 0.5"]
+
+
+@pytest.mark.parametrize("example", sorted((PARAMS.parent / "examples").glob("*.yaml")), ids=lambda path: path.stem)
+def test_each_example_is_a_configuration(example: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWATH_DATA", "/imagery")
+    assert load_params(overlaid(tmp_path, example.read_text())).project != load_params(PARAMS).project
+
+
+def test_configure_lays_an_overlay_for_good_unless_a_value_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text(before := PARAMS.read_text())
+    (tmp_path / "mine.yaml").write_text("train: {lr: -1}\n")
+    with pytest.raises(BadData, match=r"params\.yaml with mine\.yaml over it has a wrong value"):
+        CliRunner().invoke(commands(), ["configure", "mine.yaml"], catch_exceptions=False)
+    assert (tmp_path / "params.yaml").read_text() == before
+    (tmp_path / "mine.yaml").write_text("train: {lr: 0.5}\n")
+    CliRunner().invoke(commands(), ["configure", "mine.yaml"], catch_exceptions=False)
+    assert load_params().train.lr == 0.5
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "params.yaml"]
 
 
 def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

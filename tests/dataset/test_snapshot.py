@@ -9,6 +9,7 @@ from affine import Affine
 
 from pipelines.dataset.snapshot import overlaps, read_manifest, take_snapshot
 from pipelines.errors import BadData
+from pipelines.scenes.quarantine import put
 from tests.builders import write_scene
 from tests.dataset.conftest import Town
 from tests.dataset.town import HERE, params, write_labels, write_town
@@ -121,8 +122,16 @@ def test_an_empty_catalog_says_to_ingest(tmp_path: Path) -> None:
         take_snapshot([], tmp_path, params(tmp_path), tmp_path / "data")
 
 
+def test_a_catalog_of_which_all_is_in_quarantine_says_why(tmp_path: Path) -> None:
+    for id in "abcde":
+        put(tmp_path, id=id, source="s", stage="validate", reason="B02 is far too bright.", fingerprint=id)
+    told = r"all 5 that were found are in quarantine[^$]*a: B02 is far too bright\.[^$]*2 more"
+    with pytest.raises(BadData, match=told):
+        take_snapshot([], tmp_path, params(tmp_path), tmp_path / "data")
+
+
 def test_labels_that_meet_no_scene_are_refused(tmp_path: Path) -> None:
     values = params(write_labels(tmp_path / "parcels.gpkg"))
     far = write_scene(tmp_path / "c", np.ones((2, 64, 64), np.uint16), id="far", origin=(600_000, 9_100_000))
-    with pytest.raises(BadData, match=r"labels\.source"):
+    with pytest.raises(BadData, match=r"called far; .* labels\.source"):
         take_snapshot([far], tmp_path / "c", values, tmp_path / "data")

@@ -170,7 +170,7 @@ _refused_tables("table_in_utf_16", "scene,class\nscene,water\n".encode("utf-16")
 _refused_tables("table_of_one_endless_cell", "scene,class\nscene," + "x" * 200_000, "no CSV in UTF-8")
 _refused_tables("table_with_an_open_quote", 'scene,class\n"scene,water\n' * 20_000, "no CSV in UTF-8|cut short|None of")
 _refused_tables("table_of_formulas", "scene,class\n\"=cmd|'/C calc'!A0\",water\n", "None of the 1 scenes")
-_refused_tables("table_of_paths", "scene,class\n../../scene,water\n/etc/passwd,water\n", "None of the 1 scenes")
+_refused_tables("table_of_paths", "scene,class\n../../scene/..,water\n/etc/passwd,water\n", "None of the 1 scenes")
 _BOXES = "scene,xmin,ymin,xmax,ymax,class\nscene,"
 _refused_tables("box_of_words", _BOXES + "left,top,right,bottom,water\n", "no box")
 _refused_tables("box_of_no_numbers", _BOXES + "nan,nan,nan,nan,water\n", "no box")

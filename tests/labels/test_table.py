@@ -41,6 +41,13 @@ def test_every_pixel_of_a_scene_has_its_class_and_other_scenes_none(tmp_path: Pa
     assert not opened(tmp_path / "classes.csv", match="b*").covers(scenes[0])
 
 
+def test_a_table_may_name_files_and_write_classes_in_any_case(tmp_path: Path, scenes: list) -> None:
+    names = [c.name for c in params(tmp_path).labels.classes]
+    (tmp_path / "classes.csv").write_text(f"scene,class\npictures/a.JPG,{names[1].upper()}\nb.tif,{names[2].title()}\n")
+    source = opened(tmp_path / "classes.csv")
+    assert [int(source.burn(scene)[0, 0]) for scene in scenes] == [1, 2, 255] and not source.findings
+
+
 def test_folders_name_the_classes(tmp_path: Path, scenes: list) -> None:
     names = [c.name for c in params(tmp_path).labels.classes]
     places = (f"/pictures/{names[2]}/a.jpg", f"/pictures/{names[0]}/b.jpg", "/pictures/incoming/c.jpg")

@@ -1,0 +1,24 @@
+"""``swath configure``: an overlay becomes the project's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.result import emit
+from pipelines.config import load_params, merged_params
+from pipelines.files import replacing
+
+app = typer.Typer()
+
+
+@app.command()
+def configure(overlay: Annotated[Path, typer.Argument(help="Such as examples/amazon-forest.yaml.")]) -> None:
+    """Lay an overlay over params.yaml, for good and for every command; it is left as it is if a value is wrong."""
+    params = Path("params.yaml")
+    with replacing(params) as draft:
+        draft.write_text(merged_params(params, overlay), encoding="utf-8")
+        project = load_params(draft, f"{params} with {overlay} over it").project
+    emit({"project": project})
