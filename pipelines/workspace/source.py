@@ -16,6 +16,7 @@ from pipelines.workspace.experiments import EXPERIMENTS, experiment
 from pipelines.workspace.git import clear_dead_locks, git, is_repository
 
 PINS = "refs/swath/pins"
+_MOST_NEW = 100 * 10**6  # bytes of new files that a pin takes into git; GitHub refuses a file as large
 _REFS = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*", f"+{PINS}/*:{PINS}/*")
 
 
@@ -115,7 +116,8 @@ def pin(checkout: Path, overlay: Path | None = None) -> Pin:
     """The working tree of ``checkout`` as a commit, with ``overlay`` laid over its ``params.yaml``.
 
     Edits and new files count, ignored files do not. Equal trees give the equal commit. Nothing in the checkout
-    changes: the commit is made with an index of its own and kept under a hidden ref.
+    changes: the commit is made with an index of its own and kept under a hidden ref. Raises ``BadData`` where new files
+    are so large that they are data, which would stay in git for good.
     """
     if is_repository(checkout):
         store = (
@@ -142,6 +144,7 @@ def _commit_tree(store: Path, tree: Path, parents: tuple[str, ...], params: str 
         env = {"GIT_DIR": str(store), "GIT_WORK_TREE": str(tree), "GIT_INDEX_FILE": str(Path(scratch) / "index")}
         if parents:
             git("read-tree", parents[0], at=tree, env=env)
+        _require_no_data(tree, env)
         git("add", "--all", ".", at=tree, env=env)
         if params is not None:
             (Path(scratch) / "params.yaml").write_text(params, encoding="utf-8")
@@ -155,6 +158,18 @@ def _commit_tree(store: Path, tree: Path, parents: tuple[str, ...], params: str 
         dates = {"GIT_AUTHOR_DATE": date, "GIT_COMMITTER_DATE": date}
         above = [word for parent in parents for word in ("-p", parent)]
         return git("commit-tree", made, *above, "-m", "Pin the working tree for a run", at=tree, env=env | dates)
+
+
+def _require_no_data(tree: Path, env: dict[str, str]) -> None:
+    new = git("ls-files", "--others", "--exclude-standard", "-z", at=tree, env=env).split("\0")
+    sizes = {name: (tree / name).stat().st_size for name in new if (tree / name).is_file()}
+    if (total := sum(sizes.values())) > _MOST_NEW:
+        largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
+        told = ", ".join(f"{name} ({sizes[name] / 1e6:.0f} MB)" for name in largest)
+        raise BadData(
+            f"{tree} holds {total / 1e6:.0f} MB of new files that git does not ignore, the largest {told}. A run pins "
+            "the working tree, so they would go into git for good: move them elsewhere, or `dvc add` or ignore them."
+        )
 
 
 def has_history(remote: str) -> bool:

@@ -39,6 +39,17 @@ def test_ignored_files_are_not_pinned(repository: Repository) -> None:
     assert not pin(repository.folder).edited
 
 
+def test_data_in_the_checkout_are_not_taken_into_git(repository: Repository) -> None:
+    for name, size in (("scenes/big.tif", 99_000_000), ("scenes/small.tif", 2_000_000)):
+        (repository.folder / name).parent.mkdir(exist_ok=True)
+        with (repository.folder / name).open("wb") as file:
+            file.truncate(size)
+    with pytest.raises(BadData, match=r"101 MB of new files .* scenes/big\.tif \(99 MB\), scenes/small\.tif"):
+        pin(repository.folder)
+    (repository.folder / ".gitignore").write_text("/scenes/big.tif\n")
+    assert pin(repository.folder).edited
+
+
 def test_an_overlay_is_laid_over_the_parameters_of_the_pin_alone(repository: Repository) -> None:
     overlay = repository.folder.parent / "overlay.yaml"
     overlay.write_text("train: {lr: 9}\n")
