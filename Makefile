@@ -8,7 +8,9 @@ export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 export PYTHONDONTWRITEBYTECODE :=
 SWATH := $(VENV)/bin/swath
 
-.PHONY: run drift-demo up down doctor test cluster-test faults lint bench pictures lock secrets
+.PHONY: install run drift-demo up down doctor test cluster-test faults lint bench pictures lock secrets
+
+install: $(VENV)/.ready  ## the environment and no more
 
 run: $(VENV)/.ready  ## the whole chain on the sample region, or on CONFIG=examples/NAME.yaml
 	@$(SWATH) run $(if $(CONFIG),--config $(CONFIG))
