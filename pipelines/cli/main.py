@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def app() -> None:
     # they tell every request, profile and file
     for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript", "botocore", "numexpr", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # logs are for people
     hold()
     try:
         sys.exit(work(" ".join([*sys.argv[1:], str(Path.cwd())]), _command))

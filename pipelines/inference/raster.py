@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,7 @@ from pipelines.errors import BadData
 from pipelines.files import sha256
 from pipelines.scenes.candidate import baseline_in
 from pipelines.scenes.catalog import item_path
+from pipelines.scenes.dates import from_file
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.remote import driver_of
 from pipelines.scenes.scene import UNMEASURED, Band, MaskBit, Scene, without_data
@@ -203,7 +204,7 @@ def of_file(path: Path, contract: Contract, name: str | None = None) -> Raster:
             transform=tuple(image.transform)[:6],
             width=image.width,
             height=image.height,
-            when=_taken(image.tags().get("TIFFTAG_DATETIME")),
+            when=from_file(image.tags().get("TIFFTAG_DATETIME"), name or path.name),
             sha256=sha256(path),
             source=path.resolve().as_posix(),
         )
@@ -334,13 +335,6 @@ def _probes(width: int, height: int) -> list[Window]:
 
 def _whole(dtype: str) -> bool:
     return np.issubdtype(np.dtype(dtype), np.integer)
-
-
-def _taken(tag: str | None) -> datetime | None:
-    try:
-        return datetime.strptime(tag, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC) if tag else None
-    except ValueError:
-        return None
 
 
 def _read(image: rasterio.DatasetReader, indexes: tuple[int, ...], window: Window) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple, Self
 
 from pipelines.errors import BadData
@@ -35,18 +35,29 @@ class Dates(NamedTuple):
 
 
 def from_file(tag: str | None, name: str) -> datetime | None:
-    """Acquisition time of a GeoTIFF: its TIFFTAG_DATETIME, else a YYYYMMDD in its name, else None."""
-    if tag:
-        try:
-            return datetime.strptime(tag.strip(), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        except ValueError:
-            pass
+    """Acquisition time of a GeoTIFF: its TIFFTAG_DATETIME, or a YYYYMMDD in its name where the two are more than a day
+    apart, since the tag may also be of an export; None where there is neither.
+    """
+    named, tagged = _in_name(name), _in_tag(tag)
+    if named and tagged:
+        return tagged if abs(tagged - named) < timedelta(days=2) else named  # clocks of two time zones
+    return tagged or named
+
+
+def _in_name(name: str) -> datetime | None:
     for match in _DATE.finditer(name):
         try:
             return datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
         except ValueError:
             continue
     return None
+
+
+def _in_tag(tag: str | None) -> datetime | None:
+    try:
+        return datetime.strptime((tag or "").strip(), "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _moment(text: str | None, end: time) -> datetime | None:

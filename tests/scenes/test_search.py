@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from shapely.geometry import box, mapping
 
+from pipelines.config import load_params, merged_params
 from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import safe_id
 from pipelines.scenes.dates import UNDATED, Dates
@@ -96,6 +98,32 @@ def test_a_silent_catalog_is_worth_a_retry_and_a_page_is_not(tmp_path: Path, mon
         search(params(f"{base}/index.html"), None, ANY)
 
 
+def test_the_example_of_earth_search_reads_items_as_it_writes_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Earth Search takes the offset out of its copies, says so by a flag, and states it in the assets all the same."""
+    overlay = Path(__file__).parents[2] / "examples" / "earth-search.yaml"
+    (tmp_path / "params.yaml").write_text(merged_params(overlay.parents[1] / "params.yaml", overlay))
+    monkeypatch.setenv("SWATH_DATA", str(tmp_path))
+    scenes = load_params(tmp_path / "params.yaml").scenes
+    files = write_scene_files(tmp_path / "files", offset=0)
+    given = {"blue": "B02", "green": "B03", "red": "B03", "nir": "B03", "swir16": "B11", "swir22": "B11", "scl": "SCL"}
+    with file_server(tmp_path) as (base, _):
+        monkeypatch.setenv("SWATH_LINKS", base.removeprefix("http://"))
+        hrefs = {asset: f"{base}/files/{files[band].name}" for asset, band in given.items()}
+        document = item("S2B_20LMP_20240601_0_L2A", hrefs, **{"earthsearch:boa_offset_applied": True})
+        for asset, told in document["assets"].items():
+            told["raster:bands"] = [{"nodata": 0} | ({} if asset == "scl" else {"scale": 0.0001, "offset": -0.1})]
+        document["collection"] = "sentinel-2-l2a"
+        (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [document]}))
+        with stac_api(tmp_path / "items.json") as api:
+            here = scenes.model_copy(update={"source": api})
+            (candidate,), refused = search(here, tuple(document["bbox"]), Dates.of(scenes.dates, since="2024-07-01"))
+            scene = fetch(candidate, here, None, tmp_path / "staging")
+    assert not refused and [band.name for band in scene.bands] == list(scenes.bands)
+    assert {band.offset for band in scene.bands} == {0.0}
+
+
 def test_an_api_says_why_it_refuses_and_is_not_asked_for_everything(tmp_path: Path) -> None:
     (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items("http://a.b")}))
     with stac_api(tmp_path / "items.json") as api:
@@ -149,17 +177,16 @@ def test_a_folder_gives_dates_from_tag_or_name(tmp_path: Path) -> None:
     pixels = np.full((32, 32), 5, np.uint8)
     write_band(tmp_path / "in" / "fire_20240608.tif", pixels)
     write_band(tmp_path / "in" / "deep" / "nameless.TIF", pixels)
-    tagged = write_band(tmp_path / "in" / "tagged_20240101.tif", pixels)
-    import rasterio
-
-    with rasterio.open(tagged, "r+") as out:
-        out.update_tags(TIFFTAG_DATETIME="2023:05:06 07:08:09")
+    for name in ("tagged_20220101", "tagged_20230505", "tagged"):
+        with rasterio.open(write_band(tmp_path / "in" / f"{name}.tif", pixels), "r+") as out:
+            out.update_tags(TIFFTAG_DATETIME="2023:05:06 07:08:09")
     (tmp_path / "in" / "broken.tif").write_bytes(b"II*\0no")
     scenes = params(tmp_path / "in", assets=[], cloud_mask={"asset": None})
     found, refused = search(scenes, None, ANY)
     when = {c.id: (c.datetime, c.dated) for c in found}
     assert when["fire_20240608"][0].date() == date(2024, 6, 8)
-    assert when["tagged_20240101"][0].date() == date(2023, 5, 6)
+    assert when["tagged_20220101"][0] == datetime(2022, 1, 1, tzinfo=UTC)  # the tag is of an export long after
+    assert when["tagged_20230505"][0] == when["tagged"][0] == datetime(2023, 5, 6, 7, 8, 9, tzinfo=UTC)
     assert when["nameless"] == (UNDATED, False)
     assert [entry.id for entry in refused] == ["broken"]
     assert ids(search(scenes, None, Dates.of(None, since="2024-01-01"))) == ["fire_20240608", "nameless"]
