@@ -63,6 +63,7 @@ class SceneChecks(_Section):
 
 class Scenes(_Section):
     source: str
+    sign: Literal["planetary-computer"] | None = None
     collections: tuple[str, ...] = ()
     area: tuple[float, float, float, float] | Path | None = None
     dates: tuple[date, date] | None = None

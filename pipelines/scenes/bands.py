@@ -117,7 +117,7 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
     Coarser bands are resampled bilinearly, the classes of the cloud mask by nearest neighbour. Raises ``BadData`` if
     the files do not make such a scene, ``SwathError`` if they cannot be reached.
     """
-    links = Links.of(scenes.source)
+    links = Links.of(scenes.source, scenes.sign)
     with ExitStack() as stack:
         datasets = [stack.enter_context(opened(href, links)) for href in candidate.hrefs]
         for href, dataset in zip(candidate.hrefs, datasets, strict=True):

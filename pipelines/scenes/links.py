@@ -9,7 +9,8 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from pipelines.config.settings import settings
-from pipelines.errors import BadData
+from pipelines.errors import BadData, SwathError
+from pipelines.scenes.candidate import public
 from pipelines.scenes.egress import proxy, unguarded
 
 _PORTS = {"http": 80, "https": 443}
@@ -23,10 +24,11 @@ class Links:
     remote: bool  # whether the source is; then no link may lead to a file of this machine
     hosts: tuple[str, ...]  # that may be on a private network: the source's own, and those of SWATH_LINKS
     folders: tuple[Path, ...] | None  # that files must lie in; None for files that were found by listing a folder
+    signed: bool = False  # whether files are read by addresses that the Planetary Computer signs
 
     @classmethod
-    def of(cls, source: str) -> Self:
-        """For ``params.scenes.source``."""
+    def of(cls, source: str, sign: str | None = None) -> Self:
+        """For ``params.scenes.source`` and ``sign``."""
         more = settings().links
         hosts = tuple(one for one in more if not one.startswith("/"))
         folders = tuple(Path(one).resolve() for one in more if one.startswith("/"))
@@ -34,9 +36,9 @@ class Links:
             parts = urlsplit(source)
             if parts.scheme in _PORTS:
                 hosts += (f"{parts.hostname}:{parts.port or _PORTS[parts.scheme]}",)
-            return cls(True, hosts, folders)
+            return cls(True, hosts, folders, sign is not None)
         catalog = Path(source).is_file()
-        return cls(False, hosts, (Path(source).resolve().parent, *folders) if catalog else None)
+        return cls(False, hosts, (Path(source).resolve().parent, *folders) if catalog else None, sign is not None)
 
     @property
     def proxy(self) -> str | None:
@@ -68,6 +70,26 @@ class Links:
                 "SWATH_LINKS."
             )
         return str(path)
+
+    def address(self, href: str) -> str:
+        """What the remote file ``href`` is read by: itself, or with a token, which lasts about an hour.
+
+        Raises ``SwathError`` where no token can be had.
+        """
+        if not self.signed:
+            return href
+        from planetary_computer import sign_url
+        from requests import RequestException
+
+        try:
+            address: str = sign_url(href)
+        except (RequestException, ValueError) as error:
+            status = getattr(getattr(error, "response", None), "status_code", type(error).__name__)
+            raise SwathError(
+                f"The Planetary Computer gave no token for {public(href)} ({status}); try again, or set scenes.sign to "
+                "null if the file is not of its catalog."
+            ) from error
+        return address
 
     def _check(self, href: str) -> None:
         scheme, _, rest = href.partition("://")

@@ -78,7 +78,7 @@ def opened(href: str, links: Links) -> Iterator[Any]:
     if href.startswith("s3://"):
         path = f"/vsis3/{href.removeprefix('s3://')}"
     elif is_remote(href):
-        path = f"/vsicurl/{href}"
+        path = f"/vsicurl/{links.address(href)}"
         options = {"GDAL_HTTP_PROXY": links.proxy} if links.proxy else {}  # s3 asks its machine for credentials
     with explained(href, links), warnings.catch_warnings(), rasterio.Env(**options):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # refused, or placed, by whoever asked
@@ -143,7 +143,7 @@ def _from_http(href: str, links: Links, target: Path) -> bool:
     """Copy the whole file to ``target``; False where the server says for good that there is none. Raises
     ``httpx.HTTPError`` where less comes than was announced."""
     with (
-        httpx.stream("GET", href, timeout=30, follow_redirects=True, proxy=links.proxy) as answer,
+        httpx.stream("GET", links.address(href), timeout=30, follow_redirects=True, proxy=links.proxy) as answer,
         target.open("wb") as out,
     ):
         if answer.status_code in (404, 410):
@@ -185,4 +185,5 @@ def _refusal(href: str, links: Links) -> str:
 
 def _asked(href: str, links: Links) -> AbstractContextManager[httpx.Response]:
     first = {"Range": "bytes=0-0"}
-    return httpx.stream("GET", href, headers=first, timeout=30, follow_redirects=True, proxy=links.proxy)
+    address = links.address(href)
+    return httpx.stream("GET", address, headers=first, timeout=30, follow_redirects=True, proxy=links.proxy)

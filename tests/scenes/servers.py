@@ -14,6 +14,7 @@ from functools import partial
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from RangeHTTPServer import RangeRequestHandler
@@ -48,6 +49,47 @@ def file_server(folder: Path, host: str = "127.0.0.1", port: int = 0) -> Iterato
     thread.start()
     try:
         yield f"http://{host}:{server.server_port}", server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Azure(_Counting):
+    """A proxy in the environment, behind which lie a service of tokens and a store that wants them."""
+
+    def send_head(self) -> Any:
+        parts = urlsplit(self.path)
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
+        if parts.path.startswith("/sas/"):
+            known = parts.path == "/sas/account/container"
+            return self._answer(200 if known else 404, {"msft:expiry": "2100-01-01T00:00:00Z", "token": "sig=secret"})
+        if parts.query != "sig=secret" or parts.hostname != "account.blob.core.windows.net":
+            return self._answer(409, {"error": "public access is not permitted"})
+        self.path = parts.path.removeprefix("/container")
+        return super().send_head()
+
+    def _answer(self, status: int, content: dict[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.command == "GET" else b"")
+
+
+@contextmanager
+def azure(folder: Path) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """What stands for the Planetary Computer, with the files of ``folder`` in its store.
+
+    Yields the environment that leads to it, and the addresses that were asked for.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Azure, directory=str(folder)))
+    server.sent, server.asked = 0, []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        here = f"http://127.0.0.1:{server.server_port}"
+        yield {"http_proxy": here, "PC_SDK_SAS_URL": f"{here}/sas"}, server.asked  # type: ignore[attr-defined]
     finally:
         server.shutdown()
         server.server_close()
