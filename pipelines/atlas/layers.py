@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,6 +16,7 @@ from pipelines.config import settings
 from pipelines.depot import brought
 from pipelines.errors import BadData
 from pipelines.files import read_json
+from pipelines.inference.versions import version_folders
 from pipelines.scenes.catalog import read_scenes
 from pipelines.scenes.scene import Band, Scene
 
@@ -24,8 +24,6 @@ Bounds = tuple[float, float, float, float]  # degrees: west, south, east, north;
 
 _Index = tuple[int, int] | None  # when it was written, to the second in a store, and which file that is
 _Versions = tuple[tuple[int, int], ...]  # number, and when a map of it last came or went
-
-_VERSION = re.compile(r"v([1-9]\d*)")
 
 
 class Entry(BaseModel):
@@ -134,14 +132,12 @@ def _mapped(folder: Path, changed: int) -> frozenset[str]:
 
 def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, _Index, _Versions]:
     index = catalog / "catalog.json"
-    numbers = [
-        (int(found[1]), path.stat().st_mtime_ns)  # of a folder: changes when a map comes, goes or is made again
-        for path in (predictions.iterdir() if predictions.is_dir() else ())
-        if (found := _VERSION.fullmatch(path.name)) and path.is_dir()
+    numbers = [  # the time of a folder changes when a map comes, goes or is made again
+        (number, folder.stat().st_mtime_ns) for number, folder in version_folders(predictions)
     ]
     written = index.stat() if index.exists() else None
     changed = (written.st_mtime_ns, written.st_ino) if written else None
-    return catalog, predictions, changed, tuple(sorted(numbers))
+    return catalog, predictions, changed, tuple(numbers)
 
 
 def _legend(item: Path) -> tuple[Entry, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -22,11 +21,11 @@ from pipelines.inference.item import ITEM, is_map_of
 from pipelines.inference.predict import Recorder, Tiling, predict
 from pipelines.inference.raster import of_scene
 from pipelines.inference.runtime import Runtime
+from pipelines.inference.versions import version_folders
 from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
 
 PLAN = "plan.json"  # in the run's own folder
-_VERSION = re.compile(r"v([1-9]\d*)")
 FAILED = "failed"  # folder of a version's maps: why a scene has none
 
 
@@ -69,12 +68,6 @@ class ShardResult(BaseModel):
 
 def version_folder(predictions: Path, version: int) -> Path:
     return predictions / f"v{version}"
-
-
-def version_folders(predictions: Path) -> list[Path]:
-    """Folders of the maps of each version, the oldest first; whatever else lies there is left out."""
-    numbered = ((_VERSION.fullmatch(path.name), path) for path in predictions.glob("v*/"))
-    return [path for _, path in sorted((int(match[1]), path) for match, path in numbered if match)]
 
 
 def staging(predictions: Path, run: str) -> Path:
@@ -199,7 +192,7 @@ def write_catalog(predictions: Path, project: str) -> int:
     root.remove_links("root")
     root.add_link(pystac.Link("root", "./catalog.json", media_type="application/json"))
     total = 0
-    for folder in version_folders(predictions):
+    for _, folder in version_folders(predictions):
         child = pystac.Catalog(f"{project}-{folder.name}", f"Maps of {project} by model {folder.name}")
         child.remove_links("root")
         for rel in ("root", "parent"):

@@ -46,7 +46,7 @@ class BoxTable:
     def __init__(self, files: list[Path], labels: Labels) -> None:
         self.findings: list[str] = []
         self._files, self._labels = files, labels
-        named = files[0].name
+        named = files[0].name if len(files) == 1 else f"{len(files)} files of labels"
         if labels.background is None:
             raise BadData(f"{named} holds boxes, and ground without one needs a class: set labels.background.")
         self._background = [c.name for c in labels.classes].index(labels.background)

@@ -14,7 +14,8 @@ from pathlib import Path
 from pipelines.config import settings
 from pipelines.depot import bring
 from pipelines.errors import SwathError
-from pipelines.inference.plan import version_folders, write_catalog
+from pipelines.inference.plan import write_catalog
+from pipelines.inference.versions import version_folders
 from pipelines.upkeep.halves import DAY
 
 _NEEDED = """
@@ -30,7 +31,7 @@ def remove_maps(project: str, champion: int | None, keep: int) -> list[str]:
     They can be made again from their models. Nothing goes where there is no champion to tell which maps are in use.
     """
     predictions = settings().predictions / project
-    versions = [int(path.name[1:]) for path in reversed(version_folders(predictions))]
+    versions = [number for number, _ in reversed(version_folders(predictions))]
     others = [number for number in versions if number != champion]
     gone = [f"v{number}" for number in others[keep:]] if champion is not None else []
     for name in gone:
