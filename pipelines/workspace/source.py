@@ -85,22 +85,20 @@ def resolve_newest(revision: str) -> str:
     the dataset versions after it that were built from the same commit or from later ones of that branch. A pinned
     working tree stays as it is, and nothing goes on to what was built of another branch."""
     commit, bare = resolve(revision), mirror()
-    watched = git("rev-list", "--topo-order", f"refs/heads/{settings().git_branch}", at=bare).split()
-    if commit in git("rev-list", "--first-parent", f"refs/heads/{settings().git_branch}", at=bare).split():
-        return watched[0]
-    place = {ancestor: number for number, ancestor in enumerate(watched)}
-    for branch in git("for-each-ref", "--format=%(refname:short)", "refs/heads/swath/", at=bare).split():
-        sources = dict(line := built_line(bare, branch))
-        if commit not in sources:
-            continue
-        own = sources[commit]
-        newer = [version for version, _ in line[: [version for version, _ in line].index(commit)]]
-        on = [
-            one
-            for one in newer
-            if sources[one] == own or place.get(sources[one], len(place)) <= place.get(own, len(place) - 1)
-        ]
-        return on[0] if on else commit
+    watched = f"refs/heads/{settings().git_branch}"
+    history = git("rev-list", "--topo-order", watched, at=bare).split()  # the newest first
+    if commit in git("rev-list", "--first-parent", watched, at=bare).split():
+        return history[0]
+    age = {ancestor: number for number, ancestor in enumerate(history)}
+    branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/swath/", at=bare).split()
+    lines = (built_line(bare, branch) for branch in branches)
+    line = next((line for line in lines if commit in dict(line)), [])
+    own = dict(line).get(commit, "")
+    for version, source in line:
+        if version == commit:
+            break
+        if source == own or age.get(source, len(age)) <= age.get(own, len(age) - 1):
+            return version
     return commit
 
 
