@@ -25,9 +25,9 @@ _CORNERS = ["left", "top", "right", "bottom"]
 def write_boxes(folder: Path, scenes: Mapping[str, Scene], source: LabelSource) -> int:
     """Write the objects of all chips in ``folder``, which has its shards and index; returns how many there are.
 
-    Columns: chip (row of the index), class (index), left, top, right, bottom in pixels of the chip. An object is cut at
-    the chip's edges; less than ``VISIBLE`` of it, or one whose centre is masked, is left out. Raises ``BadData`` where
-    the labels are no shapes or boxes.
+    Columns: chip (row of the index), class (index), left, top, right, bottom in pixels of the chip, and area (pixels)
+    of the object as the scene shows it. It is cut at the chip's edges; less than ``VISIBLE`` of it, or one whose centre
+    is masked, is left out. Raises ``BadData`` where the labels are no shapes or boxes.
     """
     store = ChipStore(folder)
     size = store.header.size
@@ -38,11 +38,11 @@ def write_boxes(folder: Path, scenes: Mapping[str, Scene], source: LabelSource) 
         for row, column, top in zip(chips.index, chips["col"], chips["row"], strict=True):
             here = np.sort(tree.query(shapely.box(column, top, column + size, top + size)))
             near = Boxes(objects.corners[here], objects.classes[here])
-            inside = near.within(int(column), int(top), size, size, VISIBLE)
+            inside, shown = near.within(int(column), int(top), size, size, VISIBLE)
             seen = usable(inside, store.labels(int(row)))
-            table = pd.DataFrame(inside.corners[seen], columns=_CORNERS)
+            table = pd.DataFrame(inside.corners[seen], columns=_CORNERS).assign(area=near.areas[shown][seen])
             parts.append(table.assign(chip=np.int64(row), **{"class": inside.classes[seen]}))
-    found = pd.concat(parts, ignore_index=True)[["chip", "class", *_CORNERS]]
+    found = pd.concat(parts, ignore_index=True)[["chip", "class", *_CORNERS, "area"]]
     if found.empty:
         raise BadData("No chip shows an object; check that labels.source lies on the scenes, or choose larger chips.")
     found.sort_values("chip", kind="stable").to_parquet(folder / BOXES, index=False)
@@ -58,12 +58,21 @@ class BoxStore:
         table = pd.read_parquet(path)
         self._corners = table[_CORNERS].to_numpy(np.float32)
         self._classes = table["class"].to_numpy(np.uint8)
+        self._areas = table["area"].to_numpy(np.float32)
         self._chips = table["chip"].to_numpy(np.int64)  # ascending
 
     def of(self, row: int) -> Boxes:
         """The objects of one chip."""
-        first, end = np.searchsorted(self._chips, [row, row + 1])
-        return Boxes(self._corners[first:end].copy(), self._classes[first:end])
+        here = self._rows(row)
+        return Boxes(self._corners[here].copy(), self._classes[here])
+
+    def areas(self, row: int) -> NDArray[np.float32]:
+        """Pixels of the whole of each of these objects ``(n,)``, of which the chip may show a part."""
+        areas: NDArray[np.float32] = self._areas[self._rows(row)]
+        return areas
+
+    def _rows(self, row: int) -> slice:
+        return slice(*np.searchsorted(self._chips, [row, row + 1]))
 
     def sides(self, rows: NDArray[np.integer]) -> NDArray[np.float32]:
         """The longer side of each object of some chips, pixels."""

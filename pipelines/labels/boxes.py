@@ -30,12 +30,21 @@ class Boxes(NamedTuple):
     corners: NDArray[np.float32]  # (n, 4): left, top, right, bottom
     classes: NDArray[np.uint8]  # (n,), index of the class, never the background's
 
-    def within(self, left: int, top: int, width: int, height: int, least: float) -> Boxes:
-        """Those of which the share ``least`` or more lies in a window, in its pixels and cut at its edges."""
+    @property
+    def areas(self) -> NDArray[np.float32]:
+        """``(n,)``, pixels."""
+        return _areas(self.corners)
+
+    def within(
+        self, left: int, top: int, width: int, height: int, least: float, whole: NDArray[np.float32] | None = None
+    ) -> tuple[Boxes, NDArray[np.bool_]]:
+        """Those of which the share ``least`` or more lies in a window, in its pixels and cut at its edges; and which
+        these are ``(n,)``. ``whole`` are the areas of the objects ``(n,)`` where these boxes are cut already.
+        """
         shift = np.array([left, top, left, top], np.float32)
         inside = np.clip(self.corners - shift, 0, np.array([width, height, width, height], np.float32))
-        kept = _areas(inside) >= np.maximum(least * _areas(self.corners), 1e-6)
-        return Boxes(inside[kept], self.classes[kept])
+        kept = _areas(inside) >= np.maximum(least * (self.areas if whole is None else whole), 1e-6)
+        return Boxes(inside[kept], self.classes[kept]), kept
 
 
 class BoxTable:
@@ -83,7 +92,7 @@ class BoxTable:
         here = self._boxes.get(scene.id, [])
         corners = np.array([corners for corners, _ in here], np.float32).reshape(-1, 4)
         found = Boxes(corners, np.array([index for _, index in here], np.uint8))
-        return found.within(0, 0, scene.width, scene.height, VISIBLE)
+        return found.within(0, 0, scene.width, scene.height, VISIBLE)[0]
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)``: pixels whose centre lies in a box have its class, later boxes over earlier

@@ -24,6 +24,7 @@ from pipelines.scenes.scene import Scene
 
 RASTERS = (".tif", ".tiff", ".png", ".jp2", ".img")  # none that can name other files, which no checksum would cover
 UNLABELLED = 255
+_MOST = 1000  # values that are no class, of which each is counted
 _SHOWN = 10  # values in a sentence
 _EXACT = 0.01  # pixels that a corner may be off before it is worth telling
 
@@ -37,6 +38,7 @@ class RasterLabels:
         self._labels = labels
         self._told: list[str] = []
         self._strange: dict[float, set[str]] = {}  # values that are no class, and the files that hold them
+        self._noted: set[str] = set()
         self._files: dict[str, Path] = {}
         for file in files:
             if (other := self._files.setdefault(file.stem, file)) != file:
@@ -48,8 +50,8 @@ class RasterLabels:
         if not self._strange:
             return self._told
         values = sorted(self._strange, key=lambda value: (-len(self._strange[value]), value))
-        told = ", ".join(f"{v:.6g} ({_some(self._strange[v])})" for v in values[:_SHOWN])
-        more = f" and {len(values) - _SHOWN} more values" if len(values) > _SHOWN else ""
+        told = ", ".join(f"{_written(value)} ({_some(self._strange[value])})" for value in values[:_SHOWN])
+        more = " and more values" if len(values) > _SHOWN else ""
         return [
             *self._told,
             f"Label rasters hold {told}{more}, which labels.classes does not have; these pixels are unlabelled. "
@@ -79,9 +81,8 @@ class RasterLabels:
                 )
             values, nodata = raster.read(1, window=window), raster.nodata
         indices = self._indices(values)
-        for value in np.unique(values[indices == UNLABELLED]):
-            if value != nodata and not np.isnan(value):
-                self._note(float(value), self._files[scene.id].name)
+        strange = np.unique(values[indices == UNLABELLED])
+        self._note(strange[(strange != nodata) & ~np.isnan(strange)], self._files[scene.id].name)
         return indices
 
     def files(self, scenes: list[Scene]) -> list[Path]:
@@ -133,15 +134,22 @@ class RasterLabels:
         if off > _EXACT:
             self._find(f"{name} lies {off:.2f} pixels off scene {scene.id}; the nearest pixels were taken.")
 
-    def _note(self, value: float, name: str) -> None:
-        if value not in self._strange:
-            log.warning("%s holds %.6g, which is none of labels.classes; such pixels are unlabelled", name, value)
-        self._strange.setdefault(value, set()).add(name)
+    def _note(self, values: NDArray[Any], name: str) -> None:
+        for value in values[:_MOST].tolist():
+            if value in self._strange or len(self._strange) < _MOST:
+                self._strange.setdefault(value, set()).add(name)
+        if len(values) and name not in self._noted:
+            self._noted.add(name)
+            log.warning("%s holds %s, which labels.classes does not have", name, _written(values[0].item()))
 
     def _find(self, sentence: str) -> None:
         if sentence not in self._told:
             log.warning(sentence)
             self._told.append(sentence)
+
+
+def _written(value: float) -> str:
+    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e15 else f"{value:.6g}"
 
 
 def _some(names: set[str]) -> str:

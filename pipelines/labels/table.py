@@ -38,18 +38,23 @@ class TableLabels:
                 strange[name] = strange.get(name, 0) + 1
             elif self._classes.setdefault(scene, index) != index:
                 raise BadData(f"{file.name} gives scene {scene} two classes; keep one.")
+        self._by_file = {scene_id(scene): index for scene, index in self._classes.items()}
         if strange:
             told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
             self.findings.append(f"{file.name}: scenes of {told} are left out, which are none of labels.classes.")
 
     def covers(self, scene: Scene) -> bool:
         matches = self._labels.match is None or fnmatchcase(scene.id, self._labels.match)
-        return matches and scene.id in self._classes
+        return matches and self._class(scene) is not None
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """The scene's class index in every pixel ``(height, width)``, or 255."""
         height, width = (window.height, window.width) if window else (scene.height, scene.width)
-        return np.full((int(height), int(width)), self._classes.get(scene.id, UNLABELLED), np.uint8)
+        index = self._class(scene)
+        return np.full((int(height), int(width)), UNLABELLED if index is None else index, np.uint8)
+
+    def _class(self, scene: Scene) -> int | None:
+        return self._classes.get(scene.id, self._by_file.get(scene.id))
 
     def files(self, scenes: list[Scene]) -> list[Path]:
         return [self._file]
@@ -90,4 +95,4 @@ def _rows(file: Path) -> list[tuple[str, str]]:
     rows = [(row["scene"], row["class"]) for row in table]
     if None in {value for row in rows for value in row}:
         raise BadData(f"{file} has a row that is cut short; each needs a scene and a class.")
-    return [(scene_id(str(scene).strip()), str(name).strip()) for scene, name in rows]
+    return [(str(scene).strip(), str(name).strip()) for scene, name in rows]

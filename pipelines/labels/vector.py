@@ -95,7 +95,7 @@ class VectorLabels:
         inverse = (~scene.affine).to_shapely()
         pixels = [shapely.affinity.affine_transform(geometry, inverse) for geometry in geometries[here]]
         found = Boxes(shapely.bounds(pixels).reshape(-1, 4).astype(np.float32), classes[here])
-        return found.within(0, 0, scene.width, scene.height, VISIBLE)
+        return found.within(0, 0, scene.width, scene.height, VISIBLE)[0]
 
     def files(self, scenes: list[Scene]) -> list[Path]:
         """The files that labels are read from, with the parts of a shapefile, however their endings are written."""
@@ -141,7 +141,7 @@ class VectorLabels:
                 "labels.field."
             )
         index = {c.name.casefold(): i for i, c in enumerate(classes)} | {str(c.value): i for i, c in enumerate(classes)}
-        keys = frame[field].map(_key)
+        keys = frame[field].astype(object).map(_key)
         found = keys.map(index)
         if found.isna().all() and len(frame):
             raise BadData(
@@ -181,12 +181,17 @@ def read_shapes(file: Path) -> gpd.GeoDataFrame:
             raise ValueError(f"it begins with {start[:16]!r}")
         if file.suffix.lower() == ".parquet":
             return gpd.read_parquet(file)
-        try:
-            return pyogrio.read_dataframe(file)
-        except (LookupError, UnicodeDecodeError):  # a .cpg with a name that Python does not know, or with the wrong one
-            return pyogrio.read_dataframe(file, encoding="ISO-8859-1")
+        layers = [name for name, kind in pyogrio.list_layers(file) if kind]  # QGIS's styles are of no kind
+        if not layers:
+            raise ValueError("no layer of it has shapes")
+        if len(layers) == 1:
+            try:
+                return pyogrio.read_dataframe(file, layer=layers[0])
+            except (LookupError, UnicodeDecodeError):  # a .cpg with a name that Python does not know, or the wrong one
+                return pyogrio.read_dataframe(file, layer=layers[0], encoding="ISO-8859-1")
     except Exception as error:  # pyogrio and pyarrow have no common base class below Exception
         raise BadData(f"{file} cannot be read as {file.suffix} ({error}); repair it or export it again.") from error
+    raise BadData(f"{file} has the layers {', '.join(layers)}; export that of the labels to a file of its own.")
 
 
 def _key(value: Any) -> str:

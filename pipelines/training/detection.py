@@ -47,7 +47,7 @@ class ObjectBatches(Dataset[ObjectBatch]):
             boxes = self.boxes.of(int(row))
             if crop:
                 top, left = crop.corners[i].tolist()
-                boxes = boxes.within(left, top, crop.side, crop.side, VISIBLE)
+                boxes, _ = boxes.within(left, top, crop.side, crop.side, VISIBLE, self.boxes.areas(int(row)))
             boxes = Boxes(turned_boxes(boxes.corners, attitude, batch.images.shape[-1]), boxes.classes)
             if crop:  # what is left of an object may lie under a cloud
                 shown = usable(boxes, batch.labels[i].numpy())

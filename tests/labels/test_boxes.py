@@ -89,9 +89,12 @@ def test_a_shape_gives_the_box_around_it_in_pixels_of_the_scene(tmp_path: Path, 
 
 def test_of_an_object_at_the_edge_of_a_chip_enough_must_be_seen() -> None:
     boxes = Boxes(np.array([[0, 0, 10, 10], [8, 8, 18, 18], [40, 40, 50, 50]], np.float32), np.ones(3, np.uint8))
-    inside = boxes.within(5, 0, 20, 20, 0.5)
-    assert inside.corners.tolist() == [[0, 0, 5, 10], [3, 8, 13, 18]]
-    assert boxes.within(6, 0, 20, 20, 0.5).corners.tolist() == [[2, 8, 12, 18]]
+    inside, kept = boxes.within(5, 0, 20, 20, 0.5)
+    assert inside.corners.tolist() == [[0, 0, 5, 10], [3, 8, 13, 18]] and kept.tolist() == [True, True, False]
+    assert boxes.within(6, 0, 20, 20, 0.5)[0].corners.tolist() == [[2, 8, 12, 18]]
+    # a crop shows three fifths of what the chip does, which is less than a third of the object
+    crop, _ = inside.within(2, 0, 18, 20, 0.5, boxes.areas[kept])
+    assert crop.corners.tolist() == [[1, 8, 11, 18]]
 
 
 def test_boxes_need_a_background_and_labels_that_are_drawn(tmp_path: Path, scene) -> None:

@@ -100,6 +100,20 @@ def test_values_that_are_no_class_are_told_once_unless_they_are_declared_as_noda
     assert told.startswith("Label rasters hold 255 (2 files, such as a.tif), 99 (a.tif), which labels.classes does not")
 
 
+def test_a_raster_of_endless_values_is_told_in_one_line(
+    tmp_path: Path, scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, random = tmp_path / "masks", np.random.default_rng(0)
+    write(folder)
+    grid = {"crs": UTM_21S, "transform": Affine(10, 0, WEST, 0, -10, NORTH)}
+    with rasterio.open(folder / "scene.tif", "w", "GTiff", 60, 40, 1, dtype="float64", **grid) as out:
+        out.write(np.where(VALUES == 99, 1234567, random.uniform(100, 200, (40, 60))), 1)
+    source = open_labels(folder, labels())
+    source.burn(scene, Window(0, 0, 60, 20))
+    source.burn(scene, Window(0, 20, 60, 20))
+    assert len(caplog.records) == 1 and len(source.findings) == 1 and len(source.findings[0]) < 600
+
+
 def test_two_rasters_for_one_scene_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "masks", crs=None)
     write(tmp_path / "masks")

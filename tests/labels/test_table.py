@@ -46,6 +46,8 @@ def test_a_table_may_name_files_and_write_classes_in_any_case(tmp_path: Path, sc
     (tmp_path / "classes.csv").write_text(f"scene,class\npictures/a.JPG,{names[1].upper()}\nb.tif,{names[2].title()}\n")
     source = opened(tmp_path / "classes.csv")
     assert [int(source.burn(scene)[0, 0]) for scene in scenes] == [1, 2, 255] and not source.findings
+    dotted = write_scene(tmp_path, PIXELS, id="b.tif")
+    assert source.covers(dotted) and source.covers(scenes[1])  # by its id, or else by its file
 
 
 def test_folders_name_the_classes(tmp_path: Path, scenes: list) -> None:

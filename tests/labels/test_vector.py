@@ -5,6 +5,8 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -45,6 +47,24 @@ def write(path: Path, shapes: list, classes: list, crs: str = UTM_21S, **how: ob
     path.parent.mkdir(parents=True, exist_ok=True)
     gpd.GeoDataFrame({"class": classes}, geometry=shapes, crs=UTM_21S).to_crs(crs).to_file(path, **how)
     return path
+
+
+def test_one_layer_has_the_labels_and_layers_without_shapes_do_not_count(tmp_path: Path, scene: Scene) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(5, 7, 10, 20)], ["forest"], layer="drawn")
+    pyogrio.write_dataframe(pd.DataFrame({"style": ["red"]}), file, layer="layer_styles")
+    assert (burn(scene, file, labels()) == 1).sum() == 200
+    write(file, [pixels(20, 7, 10, 20)], ["water"], layer="more", mode="a")
+    with pytest.raises(BadData, match="has the layers drawn, more; export that of the labels"):
+        burn(scene, file, labels())
+    pyogrio.write_dataframe(pd.DataFrame({"class": ["water"]}), tmp_path / "b.gpkg", layer="table")
+    with pytest.raises(BadData, match="no layer of it has shapes"):
+        burn(scene, tmp_path / "b.gpkg", labels())
+
+
+def test_classes_may_be_a_column_of_categories(tmp_path: Path, scene: Scene) -> None:
+    frame = gpd.GeoDataFrame({"class": pd.Categorical(["forest"])}, geometry=[pixels(5, 7, 10, 20)], crs=UTM_21S)
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert (burn(scene, tmp_path / "a.parquet", labels()) == 1).sum() == 200
 
 
 @pytest.mark.parametrize("name", ["a.gpkg", "a.geojson", "a.shp", "a.fgb"])

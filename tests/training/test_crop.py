@@ -66,9 +66,9 @@ def test_boxes_are_those_of_what_a_crop_shows_of_its_objects(tmp_path: Path) -> 
     for chip, label in enumerate(labels):
         (left, top), (width, height) = random.integers(0, 40, 2), random.integers(8, 24, 2)
         label[top : top + height, left : left + width] = 1
-        rows.append((chip, 1, left, top, left + width, top + height))
+        rows.append((chip, 1, left, top, left + width, top + height, width * height))
     np.save(workspace / "data" / "chips" / shard_file(0, "labels"), labels)
-    columns = ["chip", "class", "left", "top", "right", "bottom"]
+    columns = ["chip", "class", "left", "top", "right", "bottom", "area"]
     pd.DataFrame(rows, columns=columns).to_parquet(workspace / "data" / "chips" / BOXES)
     store, statistics = opened(workspace)
     settings = load_params(workspace / "params.yaml").train.model_copy(update={"batch": 40, "crop": 32})
@@ -97,7 +97,7 @@ def test_an_object_whose_rest_is_masked_is_none(tmp_path: Path) -> None:
     labels[:, :, 24:40] = 1
     labels[:, :, 16:32] = 255  # the left half of a column is under cloud, the right one is not
     np.save(workspace / "data" / "chips" / shard_file(0, "labels"), labels)
-    one = {"class": 1, "left": 24, "top": 0, "right": 40, "bottom": 64}
+    one = {"class": 1, "left": 24, "top": 0, "right": 40, "bottom": 64, "area": 1024}
     pd.DataFrame([{"chip": chip} | one for chip in range(9)]).to_parquet(workspace / "data" / "chips" / BOXES)
     store, statistics = opened(workspace)
     settings = load_params(workspace / "params.yaml").train.model_copy(update={"batch": 8, "crop": 32, "augment": ()})
