@@ -33,6 +33,7 @@ def crossvalidate(
     from pipelines.evaluation.folds import together
 
     base = Path("params.yaml")
+    load_params(base)  # says what is wrong
     values = yaml.safe_load(merged_params(base, config) if config else base.read_text(encoding="utf-8"))
     for section, name in ((values["labels"], "source"), (values["train"]["model"], "weights")):
         if section.get(name) and Path(section[name]).exists():

@@ -54,7 +54,7 @@ def merged_params(base: Path, overlay: Path) -> str:
         merged = written.load(base.read_text(encoding="utf-8"))
         _lay(written.load(overlay.read_text(encoding="utf-8")), merged)
         written.dump(merged, text)
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, AssertionError, RecursionError) as error:
         raise BadData(f"{overlay} cannot be laid over {base}; correct it: {error}") from None
     return text.getvalue()
 

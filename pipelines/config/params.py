@@ -16,6 +16,7 @@ MOST_SHARDS = 1000  # of a mapped task; Airflow takes 1,024
 Also = Literal["probabilities", "entropy", "polygons"]  # what a map may hold beside classes and confidence
 Light = Literal["blue", "green", "red", "nir", "swir16", "swir22"]  # what a cloud model calls the bands that it sees
 Task = Literal["segmentation", "classification", "detection"]  # a class for each pixel, for a whole chip, or boxes
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # what every library that is used takes
 Share = Annotated[float, Field(ge=0, le=1)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 
@@ -118,10 +119,13 @@ class Labels(_Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [c.name for c in self.classes]
-        if len(set(names)) != len(names):
-            raise ValueError("class names must differ from each other")
+        if len({name.casefold() for name in names}) != len(names):
+            raise ValueError("class names must differ from each other, by more than upper and lower case")
         if len({c.value for c in self.classes}) != len(names):
             raise ValueError("class values must differ from each other")
+        values = {str(c.value): c.name for c in self.classes}
+        if swapped := [name for name in names if values.get(name, name) != name]:
+            raise ValueError(f"class {swapped[0]} is named like the value of another; labels could mean either")
         if self.background is not None and self.background not in names:
             raise ValueError(f"background {self.background!r} is none of the classes {names}")
         return self
@@ -146,7 +150,7 @@ class Split(_Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
     keep: Path | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _fold_exists(self) -> Self:
@@ -191,7 +195,7 @@ class Train(_Section):
     hard: Annotated[float, Field(ge=0, lt=1)] = 0
     augment: tuple[Literal["flip", "rotate90", "brightness", "color", "contrast", "haze"], ...]
     precision: Literal["auto", "32", "16-mixed", "bf16-mixed"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
 
 class Evaluate(_Section):
@@ -223,7 +227,7 @@ class Predict(_Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if not SIZE.fullmatch(self.max_memory):
+        if not (size := SIZE.fullmatch(self.max_memory)) or not float(size[1]):
             raise ValueError(f"max_memory {self.max_memory!r} is no amount of memory; write it as 2GB or 512MB")
         if self.overlap * 2 > self.window:
             raise ValueError("overlap may be at most half of the window")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.errors import BadData
+
 VIEW = "SWATH_VIEW"  # environment variable: the folders of the store that this process works in
 PAGE = "page"  # the view of whoever works in none
 _GIGABYTE = 10**9
@@ -52,7 +54,7 @@ def settings() -> Settings:
         reports=folder("SWATH_REPORTS", "reports"),
         notices=view / "notices" if store else home / "notices",
         store=store,
-        store_cache=int(float(os.environ.get("SWATH_STORE_CACHE") or 50) * _GIGABYTE),
+        store_cache=_gigabytes("SWATH_STORE_CACHE", 50),
         git_remote=os.environ.get("SWATH_GIT_REMOTE") or str(checkout),
         git_branch=os.environ.get("SWATH_GIT_BRANCH") or "main",
         dvc_remote=os.environ.get("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),
@@ -62,3 +64,11 @@ def settings() -> Settings:
         links=tuple(one for one in re.split(r"[,\s]+", os.environ.get("SWATH_LINKS") or "") if one),
         basemap=os.environ.get("SWATH_BASEMAP") or None,
     )
+
+
+def _gigabytes(variable: str, default: float) -> int:
+    written = os.environ.get(variable) or default
+    try:
+        return int(float(written) * _GIGABYTE)
+    except (ValueError, OverflowError):
+        raise BadData(f"{variable} is {written!r}; give a number of gigabytes, such as 50.") from None

@@ -49,6 +49,14 @@ def test_a_mapping_can_be_replaced_as_a_whole(tmp_path: Path) -> None:
         ("train: {loss: {_replace: true}}", "no term with a weight"),
         ("train: {model: {weights_bands: [red, green]}}", "weights_bands names none of scenes.bands"),
         ("predict: {max_memory: lots}", "write it as 2GB or 512MB"),
+        ("predict: {max_memory: 0GB}", "write it as 2GB or 512MB"),
+        ("train: {seed: -5}", "train.seed"),
+        ("split: {seed: 4294967296}", "split.seed"),
+        ("labels: {classes: [{name: a, value: 1, color: '#000000'}, {name: A, value: 2, color: '#000000'}]}", "case"),
+        (
+            "labels: {classes: [{name: a, value: 1, color: '#000000'}, {name: '1', value: 2, color: '#000000'}]}",
+            "either",
+        ),
         ("train: {model: {nmae: Unet}}", "train.model.nmae: there is no such setting; is name meant"),
     ],
 )
@@ -81,6 +89,14 @@ def test_configure_lays_an_overlay_for_good_unless_a_value_is_wrong(
     (tmp_path / "mine.yaml").write_text("train: {lr: 0.5}\n")
     CliRunner().invoke(commands(), ["configure", "mine.yaml"], catch_exceptions=False)
     assert load_params().train.lr == 0.5
+    (tmp_path / "other.yaml").write_text("project: other\n")
+    CliRunner().invoke(commands(), ["configure", "other.yaml"], catch_exceptions=False)
+    (tmp_path / "third.yaml").write_text("project: third\n")
+    with pytest.raises(BadData, match=r"that of other, of which third would keep what third\.yaml does not name"):
+        CliRunner().invoke(commands(), ["configure", "third.yaml"], catch_exceptions=False)
+    assert load_params().project == "other"
+    for name in ("other.yaml", "third.yaml"):
+        (tmp_path / name).unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml", "params.yaml"]
 
 
@@ -88,6 +104,12 @@ def test_a_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.delenv("SWATH_DATA", raising=False)
     with pytest.raises(BadData, match="SWATH_DATA"):
         load_params(overlaid(tmp_path, "scenes: {source: '$SWATH_DATA/images'}\n"))
+
+
+@pytest.mark.parametrize("text", ["%YAML 1.3\n---\na: 1", "a: " + "[" * 500 + "]" * 500])
+def test_an_overlay_that_cannot_be_laid_is_told(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadData):
+        overlaid(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [unclosed", "!!python/object/apply:os.system ['true']"])
