@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 from pipelines.config.settings import settings
 from pipelines.errors import SwathError
 from pipelines.files import read_json
-from pipelines.training.tracking import flat
+from pipelines.training.tracking import numbers
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,6 @@ def log_evaluation(data: Path, metrics: dict[str, Any]) -> None:
             log.info("This MLflow store has no run %s, so the scores are in data/metrics.json alone.", run_id)
             return
         now = int(time.time() * 1000)
-        values = {name: value for name, value in flat(metrics).items() if isinstance(value, int | float)}
-        client.log_batch(run_id, [Metric(f"test.{name}", float(value), now, 0) for name, value in values.items()])
+        client.log_batch(run_id, [Metric(f"test.{name}", value, now, 0) for name, value in numbers(metrics).items()])
         for path in sorted((data / "evaluation").glob("*.*")):
             client.log_artifact(run_id, str(path), "evaluation")

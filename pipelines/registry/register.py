@@ -8,7 +8,6 @@ import logging
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 # Before mlflow is imported: nothing here ever unpickles.
 os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
@@ -191,8 +190,7 @@ def _describe(contract: Contract, params: Params, data: Path, workspace: Path) -
     tracking.log_start(params.project, params.task, settings, revision(workspace), sha256(data / "manifest.json"))
     if trained_by := read_json(data / "train" / "run.json").get("run_id"):
         mlflow.set_tag("swath.trained_by", trained_by)
-    values: dict[str, Any] = {n: v for n, v in tracking.flat(contract.metrics).items() if isinstance(v, int | float)}
-    mlflow.log_metrics({f"test.{name}": float(value) for name, value in values.items()})
+    mlflow.log_metrics({f"test.{name}": value for name, value in tracking.numbers(contract.metrics).items()})
 
 
 def _inputs(params: Params, data: Path) -> str:

@@ -53,7 +53,8 @@ class BatchOrder(Sampler[Draw]):
 
     def __init__(self, rows: NDArray[np.int64], batch: int, seed: int | None, mixed: Mixed | None = None) -> None:
         self.rows, self.seed, self.epoch, self.mixed = rows, seed, 0, mixed
-        self.steps = math.ceil(len(rows) / batch)
+        # where a batch may have several chips none has one, on which batch normalisation has nothing to go by
+        self.steps = min(math.ceil(len(rows) / batch), max(1, len(rows) // min(batch, 2)))
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -68,7 +69,6 @@ class BatchOrder(Sampler[Draw]):
             random = np.random.default_rng(seed_of(self.seed, self.epoch))
             rows = random.permutation(rows)
             rows = random.permutation(self.mixed(rows)) if self.mixed else rows
-        # equal parts leave no last batch of one chip, on which batch normalisation has nothing to go by
         for step, part in enumerate(np.array_split(rows, self.steps)):
             yield Draw(self.epoch, step, part)
 

@@ -37,7 +37,8 @@ class History(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # a run that was killed after it had stopped early is resumed only to be finished
-        trainer.should_stop = self.stopping.wait_count >= self.stopping.patience
+        ended = bool(self.rows) and not math.isfinite(self.rows[-1]["val_loss"])
+        trainer.should_stop = ended or self.stopping.wait_count >= self.stopping.patience
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         state = cast(nn.Module, pl_module.trained).state_dict()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchgeo.models import get_weight
@@ -22,6 +20,7 @@ from pipelines.training.network import ENCODERS, convolutions_of_bands
 _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
 _ENCODERS = (*ENCODERS, "encoder.model", BODY)
+_WITHIN = ("state_dict", "model_state_dict", "model", "teacher")  # where a checkpoint keeps its network
 _LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
 
 
@@ -97,13 +96,13 @@ def _to_bands(kernel: Tensor, count: int, bands: Sequence[str], weights_bands: S
 def _from_file(path: Path) -> dict[str, Tensor]:
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # a damaged file may raise anything, and torch's words tell people to load it unsafely
         raise BadData(
-            f"{path} cannot be read as weights: {reason}. Give a file that holds a plain state dict."
+            f"{path} cannot be read as weights ({type(error).__name__}). Give a file that holds a plain state dict, "
+            "saved by torch.save(model.state_dict(), ...) or as .safetensors."
         ) from error
-    while isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    while isinstance(content, dict) and (inner := [content[n] for n in _WITHIN if isinstance(content.get(n), dict)]):
+        content = inner[0]
     if not isinstance(content, dict):
         raise BadData(f"{path} holds a {type(content).__name__} where a state dict is needed.")
     return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}

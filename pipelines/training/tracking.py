@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipelines.lineage.run import airflow_run
 
 _LONGEST_DIGEST = 36  # MLflow's limit; DVC's hash of a folder, 32 digits and ".dir", just fits
 _SAMPLING = 2.0  # seconds between system metrics
+_REFUSED = re.compile(r"[^\w\-. :]")  # by MLflow in a name, or taken for a folder
 _SQLITE = "sqlite:///"
 
 
@@ -65,7 +67,7 @@ def log_start(project: str, task: str, parameters: Mapping[str, Any], revision: 
 
 
 def log_epoch(epoch: int, values: Mapping[str, float]) -> None:
-    mlflow.log_metrics(dict(values), step=epoch)
+    mlflow.log_metrics(numbers(values), step=epoch)
 
 
 def log_figure(name: str, figure: Figure) -> None:
@@ -77,6 +79,16 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         found |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return found
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers among ``values``, flat, by names that MLflow takes, whatever classes are called."""
+    found: dict[str, float] = {}
+    for name, value in flat(values).items():
+        if isinstance(value, int | float):
+            taken = _REFUSED.sub("_", name)
+            found[taken if taken not in found else f"{taken} {len(found)}"] = float(value)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
@@ -24,7 +26,7 @@ from pipelines.lineage.revision import revision
 from pipelines.training import detection, tracking
 from pipelines.training.attempt import Attempt, attempt, key
 from pipelines.training.averaging import moving_average
-from pipelines.training.batches import loader, train_loader
+from pipelines.training.batches import BatchOrder, loader, train_loader
 from pipelines.training.certified import require_certified
 from pipelines.training.checkpoint import ModelSpec, Normalized, save_trained
 from pipelines.training.freezing import Freezing
@@ -74,6 +76,7 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
         work.note_run(run)
         tracking.log_start(params.project, params.task, settings, made_from, sha256(data / "chips" / INDEX))
         trained = _network(params, statistics)
+        _require_fit(trained, params, len(store.rows("train")))
         history = _fit(trained, store, statistics, params, work)
         trained.load_state_dict(history.best)
         _log_plots(trained, store, statistics, params)
@@ -105,6 +108,27 @@ def _network(params: Params, statistics: Statistics) -> Normalized:
         load_pretrained(network, params.train.model.weights, bands, params.train.model.weights_bands)
     trained = Normalized(network, statistics)
     return trained.to(memory_format=torch.channels_last)
+
+
+def _require_fit(trained: Normalized, params: Params, chips: int) -> None:
+    """Raise ``BadData`` unless the network takes the least batch of train chips, and chips and windows one by one."""
+    model, train = params.train.model, params.train
+    batches = BatchOrder(np.arange(chips), train.batch, None)
+    bands = len(trained.mean.flatten())
+    asked = [(False, 1, params.chips.size), (False, 1, params.predict.window)]
+    if params.task != "detection":  # which trains on objects too
+        asked.append((True, min(len(draw.rows) for draw in batches), train.crop or params.chips.size))
+    for training, count, side in asked:
+        probe = copy.deepcopy(trained).train(training)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                probe(torch.zeros(count, bands, side, side))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            doing = f"be trained on {count} chip(s)" if training else "answer for a chip or window"
+            raise BadData(
+                f"train.model {model.name} (encoder {model.encoder}) cannot {doing} of {side} px: {error} Choose "
+                "another network, or other chips.size, train.crop, train.batch or predict.window."
+            ) from error
 
 
 def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: Params, work: Attempt) -> History:

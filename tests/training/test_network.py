@@ -106,6 +106,20 @@ def test_a_pickle_with_code_in_it_is_refused_unread(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("content", [b"", b"no weights\n", b"\x80\x04}", bytes(range(200, 256)) * 40])
+def test_a_damaged_file_is_no_weights(tmp_path, content):
+    (tmp_path / "cut.pth").write_bytes(content)
+    with pytest.raises(BadData, match=r"cannot be read as weights \(\w+\)\. Give a file") as caught:
+        load_pretrained(build(UNET, 3, 2), str(tmp_path / "cut.pth"))
+    assert "weights_only" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model", "model_state_dict", "teacher"])
+def test_weights_are_found_where_a_checkpoint_keeps_them(tmp_path, name):
+    torch.save({name: build(UNET, 3, 2).state_dict(), "epoch": 3}, tmp_path / "checkpoint.pth")
+    assert load_pretrained(build(UNET, 3, 2), str(tmp_path / "checkpoint.pth")) == 1
+
+
 def test_a_name_that_torchgeo_does_not_know_is_refused():
     with pytest.raises(BadData, match="neither a file here nor the name"):
         load_pretrained(build(UNET, 3, 2), "ResNet18_Weights.SENTINEL2_ALL_MUCO")

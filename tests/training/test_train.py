@@ -18,10 +18,12 @@ from pipelines.dataset.statistics import Statistics, fill_masked
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json, sha256, write_json
 from pipelines.training.attempt import attempt
+from pipelines.training.batches import BatchOrder
 from pipelines.training.checkpoint import Normalized, load_trained
 from pipelines.training.losses import CombinedLoss
 from pipelines.training.network import build, encoder
 from pipelines.training.task import TrainingTask
+from pipelines.training.tracking import log_epoch, tracked
 from pipelines.training.train import train
 from tests.training.workspaces import BANDS, CLASSES, make_workspace
 
@@ -146,6 +148,37 @@ def test_uncertified_chips_are_not_trained_on(tmp_path, monkeypatch, file, chang
         train(workspace, load_params(workspace / "params.yaml"))
     assert not (tmp_path / "home").exists()
     assert not (workspace / "data" / "train").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"model": {"library": "smp", "name": "Unet", "encoder": "tu-swin_tiny_patch4_window7_224"}}, "chip or window"),
+        (
+            {"model": {"library": "smp", "name": "DeepLabV3", "encoder": "resnet18"}, "batch": 1},
+            r"trained on 1 chip\(s\)",
+        ),
+    ],
+)
+def test_a_network_that_does_not_take_the_chips_is_told_before_it_trains(tmp_path, monkeypatch, settings, sentence):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    workspace = make_workspace(tmp_path / "workspace", train=3, val=1, **settings)
+    with pytest.raises(BadData, match=sentence):
+        train(workspace, load_params(workspace / "params.yaml"))
+
+
+def test_batches_of_several_chips_have_no_rest_of_one():
+    sizes = [[len(draw.rows) for draw in BatchOrder(np.arange(chips), 2, None)] for chips in (1, 2, 3, 5)]
+    assert sizes == [[1], [2], [3], [3, 2]]
+
+
+def test_classes_may_be_called_anything(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with tracked("anything", None) as run:
+        log_epoch(1, {"val_iou_trees & shrubs": 0.5, "val_iou_trees + shrubs": 0.25, "val_iou_../crops/é": 0.75})
+    found = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db").get_run(run).data.metrics
+    assert sorted(found.values()) == [0.25, 0.5, 0.75] and "val_iou_trees _ shrubs" in found
 
 
 def test_a_split_without_labels_is_refused_by_name(tmp_path, monkeypatch):
