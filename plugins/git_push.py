@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +10,7 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from pipelines.errors import SwathError
 from pipelines.workspace.changes import relevant_changes, tip
+from plugins.numbers import number
 
 _SEEN = "seen"
 
@@ -25,7 +25,7 @@ class GitPushTrigger(BaseEventTrigger):
 
     def __init__(self, interval: float | None = None) -> None:
         super().__init__()
-        self.interval = interval or float(os.environ.get("SWATH_GIT_INTERVAL") or 20)
+        self.interval = interval or number("SWATH_GIT_INTERVAL", 20, least=1)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return "plugins.git_push.GitPushTrigger", {"interval": self.interval}

@@ -30,10 +30,10 @@ def wait_past_midnight() -> None:
     time.sleep(max(0.0, 125 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()))
 
 
-def copy_tree(folder: Path) -> None:
-    """The tracked and new files of this checkout; what git ignores is left out."""
+def copy_tree(folder: Path, *only: str) -> None:
+    """The tracked and new files of this checkout, or those of some of its top; what git ignores is left out."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", "--", *only],
         cwd=ROOT,
         capture_output=True,
         check=True,

@@ -29,14 +29,15 @@ def relevant_changes(since: str, until: str) -> list[str]:
 def _changed(bare: Path, since: str, until: str) -> set[str]:
     try:
         commits = git("log", "--format=%H %ae", f"{since}..{until}", at=bare).splitlines()
+        between = _names(git("diff", "--name-only", "--no-renames", "-z", since, until, at=bare))
         if git("rev-list", "--max-count=1", f"{until}..{since}", at=bare):  # what was dropped is a change too
-            return _names(git("diff", "--name-only", "--no-renames", "-z", since, until, at=bare))
+            return between
     except SwathError:
         return _names(git("ls-tree", "-r", "-z", "--name-only", until, at=bare))
     authors = [line.partition(" ") for line in commits]  # of whom some give no address
     foreign = [commit for commit, _, email in authors if email != EMAIL]
-    # -m: a merge counts with what it brings against each parent.
-    return {
+    # -m: a merge may choose against each parent; what it leaves as it was before is no change all the same
+    return between & {
         path
         for commit in foreign
         for path in _names(

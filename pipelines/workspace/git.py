@@ -15,6 +15,13 @@ EMAIL = "pipeline@swath.invalid"
 
 _HELD = 3.0  # seconds; git holds a lock of ours for milliseconds
 
+# A server that says nothing is given up after a minute: whoever asks may hold a lock that others wait for.
+_PATIENCE = {
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second
+    "GIT_HTTP_LOW_SPEED_TIME": "60",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
+}
+
 # The pipeline's commits carry its own name, whoever's account it runs under; the watcher ignores them by it.
 IDENTITY = {
     "GIT_AUTHOR_NAME": AUTHOR,
@@ -29,7 +36,7 @@ def git(*arguments: str, at: Path, env: dict[str, str] | None = None) -> str:
     done = subprocess.run(
         ["git", *arguments],
         cwd=at,
-        env=os.environ | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
+        env=_PATIENCE | os.environ | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
         capture_output=True,
         encoding="utf-8",
         errors="replace",  # names of files and people need not be UTF-8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -221,7 +222,8 @@ def _tag_of(bare: Path, project: str, dataset: str) -> str | None:
 
 def _next_number(bare: Path, project: str) -> int:
     tags = git("tag", "--list", f"dataset/{project}/v*", at=bare).split()
-    return 1 + max((int(tag.rsplit("/v", 1)[1]) for tag in tags), default=0)
+    ours = (re.fullmatch(r"dataset/[^/]+/v(\d+)", tag) for tag in tags)  # people may have tags of their own there
+    return 1 + max((int(tag[1]) for tag in ours if tag), default=0)
 
 
 def _push_run_cache(workspace: Path) -> None:

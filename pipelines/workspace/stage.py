@@ -223,7 +223,12 @@ def _dvc(workspace: Path, *arguments: str) -> str:
     log.info("dvc %s", " ".join(arguments))
     lines: list[str] = []
     with subprocess.Popen(
-        command, cwd=workspace, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",  # a library may write the name of a file as it is
     ) as running:
         assert running.stdout is not None
         for line in running.stdout:

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from pipelines.errors import SwathError
+from pipelines.workspace.changes import tip
 from plugins.git_push import GitPushTrigger
 from tests.workspace.conftest import Repository, repository
 
@@ -60,6 +64,30 @@ def test_a_burst_of_pushes_is_one_event_that_a_restarted_trigger_neither_loses_n
         last = repository.commit(f"{rows} rows")
     assert look(store) == [{"revision": last, "files": ["params.yaml"]}]
     assert look(store) == []
+
+
+def test_a_push_is_told_again_if_the_trigger_ends_before_it_was_noted(repository: Repository) -> None:
+    class Dying(Store):
+        async def aset(self, key: str, value: Any) -> None:
+            raise SystemExit("the triggerer is killed")
+
+    store = Store()
+    look(store)
+    repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
+    last = repository.commit("5 rows")
+    dying = Dying()
+    dying.values = store.values
+    with pytest.raises(SystemExit):
+        look(dying)
+    assert [event["revision"] for event in look(store)] == [last]
+
+
+def test_a_server_that_says_nothing_is_given_up(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_HTTP_LOW_SPEED_TIME", "1")
+    with socket.create_server(("127.0.0.1", 0)) as silent, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("SWATH_GIT_REMOTE", f"http://127.0.0.1:{silent.getsockname()[1]}/silent.git")
+        with pytest.raises(SwathError, match="git fetch"):
+            pool.submit(tip).result(timeout=60)
 
 
 def test_a_push_of_words_is_noted_and_not_told(repository: Repository) -> None:

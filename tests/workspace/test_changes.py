@@ -52,7 +52,15 @@ def test_a_merge_counts_with_what_it_brings(repository: Repository) -> None:
     repository.commit("Side")
     repository.git("switch", "--quiet", "main")
     repository.git("merge", "--quiet", "--no-ff", "-m", "Merge", "side")
-    assert relevant_changes(start, repository.git("rev-parse", "HEAD")) == ["dvc.yaml"]
+    merged = repository.git("rev-parse", "HEAD")
+    assert relevant_changes(start, merged) == ["dvc.yaml"]
+    repository.git("switch", "--quiet", "--create", "words", start)
+    repository.write("README.md", "words\n")
+    repository.commit("Words")
+    repository.git("switch", "--quiet", "main")
+    repository.git("merge", "--quiet", "--no-ff", "--no-commit", "words")
+    repository.write("params.yaml", "project: demo\ndata: {rows: 6}\ntrain: {lr: 1}\n")
+    assert relevant_changes(merged, repository.commit("A merge with a change of its own")) == ["params.yaml"]
 
 
 def test_a_push_by_force_counts_with_what_it_took_away(repository: Repository) -> None:

@@ -98,6 +98,7 @@ def test_changed_data_are_a_new_version(repository: Repository) -> None:
     build("one")
     repository.write("params.yaml", "project: demo\ndata: {rows: 8}\ntrain: {lr: 1}\n")
     repository.commit("More rows")
+    repository.git("tag", "dataset/demo/v1-reviewed", "dataset/demo/v1^{commit}")  # a person's own
     _, second = build("two")
     assert second.changed and second.tag == "dataset/demo/v2"
 
