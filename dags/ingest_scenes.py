@@ -6,7 +6,7 @@ from airflow.sdk import DAG, Param
 
 from plugins import assets
 from plugins.commands import PLAN, PlanOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, cron, day_param, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, DAYS, cron, day_param, revision_of, revision_param
 from plugins.revision import backfilled_day
 
 with DAG(
@@ -56,7 +56,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
             "{{ '--retry=' + params.retry if params.retry else '' }}",
         ],
     )
-    common = {"revision": revision_of("search", PLAN), "pool": "io"}
+    common = {"revision": revision_of("search", PLAN), "pool": "io", "execution_timeout": DAYS}
     shards = search.output
     fetch = SwathOperator.partial(task_id="fetch", command=["ingest", "fetch", "--run={run}"], queue="io", **common)
     validate = SwathOperator.partial(task_id="validate", command=["ingest", "validate", "--run={run}"], **common)

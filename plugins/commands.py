@@ -123,7 +123,8 @@ class SwathOperator(BaseOperator):
 
     def _start(self, arguments: list[str], context: Any) -> dict[str, Any]:
         self.log.info("swath %s", " ".join(arguments))
-        progress = settings().home / "progress" / f"{_run(context)}.{context['ti'].task_id}.json"
+        shard = "" if self.shard is None else f".{self.shard}"
+        progress = settings().home / "progress" / f"{_run(context)}.{context['ti'].task_id}{shard}.json"
         with _scratch(context) as scratch:
             answer = scratch / "result.json"
             last = ""
@@ -135,7 +136,8 @@ class SwathOperator(BaseOperator):
                 stdin=subprocess.PIPE,  # nothing is sent; it closes when this process dies, whatever it dies of
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
+                errors="replace",  # a library may write the name of a file as it is
                 start_new_session=True,
             ) as self._process:
                 assert self._process.stderr is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import Any
 
@@ -11,13 +10,14 @@ from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from plugins.notices import late_hours, tell_failure, tell_late
+from plugins.numbers import number
 
 DAYS = timedelta(days=2)  # for what looks at every pixel of a dataset or of a shard, which grow with the team's region
 
 DEFAULT_ARGS: dict[str, Any] = {
     "owner": "swath",
     "retries": 2,
-    "retry_delay": timedelta(seconds=float(os.environ.get("SWATH_RETRY_SECONDS") or 20)),
+    "retry_delay": timedelta(seconds=number("SWATH_RETRY_SECONDS", 20, least=0)),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=10),
     "execution_timeout": timedelta(hours=2),
@@ -67,5 +67,5 @@ def day_param(title: str) -> Param:
 
 
 def revision_of(task_id: str, key: str = "return_value") -> str:
-    """Template for the revision that an earlier task of the run settled on."""
-    return f"{{{{ ti.xcom_pull(task_ids='{task_id}', key='{key}')['revision'] }}}}"
+    """Template for the revision that an earlier task of the run settled on; nothing where it failed."""
+    return f"{{{{ (ti.xcom_pull(task_ids='{task_id}', key='{key}') or {{}}).get('revision', '') }}}}"

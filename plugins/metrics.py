@@ -34,7 +34,7 @@ def measures(command: Sequence[str], result: Mapping[str, Any]) -> list[Measure]
     for word in command:
         if word.startswith("-"):
             break
-        words.append(word)
+        words += [word] if word else []
     found = [Measure(f"commands.{'.'.join(words)}", "time", result["command_seconds"])]
     return found + list(_OF.get(" ".join(words[:2]), _nothing)(result))
 

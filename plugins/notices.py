@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.depot import post
+from plugins.numbers import number
 
 NOTIFIERS = "SWATH_NOTIFIERS"
 Kind = Literal["failure", "late", "drift", "approval"]
@@ -110,12 +111,7 @@ class ApprovalNotifier(BaseNotifier):
 
 def late_hours() -> float:
     """Hours after which a run counts as late; a training has three times as many."""
-    told = os.environ.get("SWATH_LATE_HOURS") or "24"
-    try:
-        return float(told)
-    except ValueError:  # no reason for all DAGs to vanish
-        log.error("SWATH_LATE_HOURS is %r, which is no number of hours; 24 are taken.", told)
-        return 24.0
+    return number("SWATH_LATE_HOURS", 24, least=0.01)
 
 
 def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:

@@ -160,7 +160,7 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
     """Map the scenes of one shard of the plan."""
     from pipelines.bundle.store import open_bundle
     from pipelines.inference.memory import parse_size
-    from pipelines.inference.plan import FAILED, PLAN, map_shard, read_plan, staging, version_folder
+    from pipelines.inference.plan import FAILED, PLAN, begun_last, map_shard, read_plan, staging, version_folder
     from pipelines.monitoring.profile import SceneProfile
     from pipelines.scenes.catalog import read_scene
 
@@ -175,7 +175,8 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
         classes = [c.name for c in contract.classes]
         return SceneProfile(contract.band_names, classes, params.drift.sample, (scene.height, scene.width), scene)
 
-    ids, maps = planned.shards[shard], version_folder(predictions, planned.version or 0)
+    ids = begun_last(predictions, run, planned.shards[shard])
+    maps = version_folder(predictions, planned.version or 0)
     bring(*(catalog / "scenes" / id for id in ids), *(maps / id for id in ids))
     bring(*(maps / FAILED / f"{id}.json" for id in ids))
 

@@ -26,6 +26,7 @@ from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
 
 PLAN = "plan.json"  # in the run's own folder
+_BEGUN = "begun"  # in the run's own folder: a file for each scene that is being mapped
 FAILED = "failed"  # folder of a version's maps: why a scene has none
 
 
@@ -115,6 +116,12 @@ def read_plan(predictions: Path, run: str) -> Plan:
     return Plan.model_validate(read_json(path))
 
 
+def begun_last(predictions: Path, run: str, ids: Iterable[str]) -> list[str]:
+    """The scenes ``ids``, last of all those at which an earlier attempt ended together with its process, as for want of
+    memory: they may end this one too, and shall keep no other from being mapped."""
+    return sorted(ids, key=lambda id: (staging(predictions, run) / _BEGUN / id).exists())
+
+
 def map_shard(
     predictions: Path,
     run: str,
@@ -140,7 +147,10 @@ def map_shard(
     began = time.monotonic()
     mapped, failed = [], []
     megapixels = 0.0
+    begun = staging(predictions, run) / _BEGUN
+    begun.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
+        (begun / scene.id).touch()
         if not is_map_of(folder / scene.id, scene.image_sha256, scene.mask_sha256, bundle.digest, also, simplify):
             lasting = False  # whether the same bytes fail in the same way for ever
             try:
@@ -153,8 +163,10 @@ def map_shard(
                 predict(raster, bundle, runtime, target, tiling, recorder=observer, also=also, simplify=simplify)
             except BadData as error:
                 failed.append(_failure(folder, scene, bundle.digest, str(error), lasting))
+                (begun / scene.id).unlink()
                 continue
         (folder / FAILED / f"{scene.id}.json").unlink(missing_ok=True)
+        (begun / scene.id).unlink()
         mapped.append(scene.id)
         megapixels += scene.width * scene.height / 1e6
     result = ShardResult(
@@ -165,14 +177,14 @@ def map_shard(
 
 
 def publish(predictions: Path, project: str, run: str) -> dict[str, Any]:
-    """Write the catalog of all maps, of every version; say what ``run`` added to it."""
+    """Write the catalog of all maps, of every version; say what ``run`` added to it.
+
+    Shards that did not end are counted as ``unfinished``, and what they mapped until then is published all the same.
+    """
     plan = read_plan(predictions, run)
     paths = [staging(predictions, run) / f"shard-{number}.json" for number in range(len(plan.shards))]
-    if missing := [path.name for path in paths if not path.exists()]:
-        raise BadData(f"Run {run!r} is not finished: {', '.join(missing)} is missing; run those shards again.")
-    results = [ShardResult.model_validate(read_json(path)) for path in paths]
-    index = predictions / "catalog.json"
-    former = index.read_bytes() if index.exists() else None
+    results = [ShardResult.model_validate(read_json(path)) for path in paths if path.exists()]
+    former = _listed(predictions)
     total = write_catalog(predictions, project)
     mapped = sum(len(result.mapped) for result in results)
     return {
@@ -180,10 +192,17 @@ def publish(predictions: Path, project: str, run: str) -> dict[str, Any]:
         "mapped": mapped,
         "failed": sum(len(result.failed) for result in results),
         "total": total,
-        "changed": mapped > 0 or index.read_bytes() != former,
+        "unfinished": len(paths) - len(results),
+        "changed": mapped > 0 or _listed(predictions) != former,
         "seconds": round(sum(result.seconds for result in results), 3),
         "megapixels": round(sum(result.megapixels for result in results), 3),
     }
+
+
+def _listed(predictions: Path) -> dict[Path, bytes]:
+    """The catalogs as they are: of the project, and of each version."""
+    paths = (predictions / "catalog.json", *(folder / "catalog.json" for _, folder in version_folders(predictions)))
+    return {path: path.read_bytes() for path in paths if path.exists()}
 
 
 def write_catalog(predictions: Path, project: str) -> int:

@@ -147,7 +147,7 @@ def _follow(airflow: Airflow, dag: str, run: str, watch: Callable[[list[TaskStat
 
 
 def _task_state(dag: str, run: str, task: dict[str, Any]) -> TaskState:
-    share, note = _progress(dag, run, task["task_id"]) if task["state"] == "running" else (None, "")
+    share, note = _progress(dag, run, task) if task["state"] == "running" else (None, "")
     return TaskState(
         dag=dag,
         run=run,
@@ -160,9 +160,10 @@ def _task_state(dag: str, run: str, task: dict[str, Any]) -> TaskState:
     )
 
 
-def _progress(dag: str, run: str, task: str) -> tuple[float | None, str]:
+def _progress(dag: str, run: str, task: dict[str, Any]) -> tuple[float | None, str]:
     try:
-        told = read_json(settings().home / "progress" / f"{run_name(dag, run)}.{task}.json")
+        shard = f".{task['map_index']}" if task["map_index"] >= 0 else ""
+        told = read_json(settings().home / "progress" / f"{run_name(dag, run)}.{task['task_id']}{shard}.json")
     except (OSError, ValueError):
         return None, ""
     return (told["done"] / told["total"] if told["total"] else None), str(told["what"])

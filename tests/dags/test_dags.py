@@ -28,7 +28,7 @@ EXPECTED = {
         "version_and_push",
     ],
     "train_model": ["resolve_revision", "train", "evaluate", "package", "register", "gate", "approve", "promote"],
-    "predict_scenes": ["plan", "predict", "publish"],
+    "predict_scenes": ["plan", "predict", "publish", "complete"],
     "monitor_drift": ["profile", "compare", "report", "decide"],
     "rollback_model": ["rollback"],
     "maintain": ["orphans", "metadata"],
@@ -52,6 +52,18 @@ def test_every_dag_is_documented_owned_and_bounded(dags: dict[str, DAG], name: s
         assert task.retries and task.retries >= 1
         assert task.execution_timeout is not None
         assert task.on_failure_callback, f"{task.task_id} would fail in silence"
+
+
+def test_what_goes_on_after_a_failure_and_what_does_not(dags: dict[str, DAG]) -> None:
+    rules = {(name, task.task_id): str(task.trigger_rule) for name, dag in dags.items() for task in dag.tasks}
+    told = {key: rule.rpartition(".")[2].lower() for key, rule in rules.items() if "all_success" not in rule.lower()}
+    assert told == {
+        ("ingest_scenes", "publish"): "all_done",
+        ("predict_scenes", "publish"): "all_done",
+        ("predict_scenes", "complete"): "none_failed",
+        ("train_model", "promote"): "none_failed",
+    }
+    assert [task.task_id for task in dags["predict_scenes"].leaves] == ["complete"], "a shard's failure must show"
 
 
 @pytest.mark.parametrize("name", EXPECTED)

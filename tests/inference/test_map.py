@@ -17,8 +17,18 @@ from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
-from pipelines.inference.plan import map_shard, publish, read_plan, staging, write_catalog, write_plan
+from pipelines.inference.plan import (
+    begun_last,
+    map_shard,
+    pending,
+    publish,
+    read_plan,
+    staging,
+    write_catalog,
+    write_plan,
+)
 from pipelines.inference.runtime import Runtime
+from pipelines.monitoring.profile import SceneProfile
 from pipelines.scenes.scene import Scene
 from tests.builders import write_scene
 from tests.bundle.trained import BANDS, CLASSES, bundle_folder
@@ -108,6 +118,30 @@ def test_a_scene_whose_bytes_changed_behind_the_catalog_fails(tmp_path, bundle):
     assert (said["mapped"], said["failed"]) == (1, 0)
 
 
+def test_a_shard_whose_process_ends_withholds_no_other_map_and_no_other_scene_twice(tmp_path, bundle):
+    scenes = [scene(tmp_path, id, seed) for seed, id in enumerate("abcd")]
+    maps, by_id = tmp_path / "maps", {s.id: s for s in scenes}
+    plan = write_plan(maps, "run", 3, "models:/sample/3", bundle.digest, scenes, 3)
+
+    def recorder(one, contract):
+        if one.id == "b":
+            raise KeyboardInterrupt  # as a kill would end it, but for this test
+        return SceneProfile(contract.band_names, ["x"] * len(contract.classes), 64, (one.height, one.width), one)
+
+    def attempt(number):
+        ids = begun_last(maps, "run", plan.shards[number])
+        map_shard(maps, "run", number, (by_id[id] for id in ids), tmp_path, bundle, MEMORY, recorder=recorder)
+
+    attempt(1)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            attempt(0)
+    said = publish(maps, "sample", "run")
+    assert (said["mapped"], said["unfinished"], said["total"], said["changed"]) == (1, 1, 3, True)
+    assert pending(scenes, maps / "v3", bundle.digest) == ["b"]
+    assert publish(maps, "sample", "run")["total"] == 3
+
+
 def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
     scenes = [scene(tmp_path, "a")]
     plan = write_plan(tmp_path / "maps", "small", 3, "models:/sample/3", bundle.digest, scenes, 1)
@@ -170,12 +204,6 @@ def test_the_catalog_of_maps_can_be_walked(tmp_path, bundle):
     for item in items:
         with rasterio.open(item.assets["classes"].get_absolute_href()) as made:
             assert made.shape == (40, 50)
-
-
-def test_publishing_before_all_shards_are_done_is_refused(tmp_path):
-    write_plan(tmp_path / "maps", "run", 3, "models:/sample/3", "a digest", [scene(tmp_path, "a")], 1)
-    with pytest.raises(BadData, match=r"shard-0\.json is missing"):
-        publish(tmp_path / "maps", "sample", "run")
 
 
 def test_run_ids_never_leave_the_staging_folder(tmp_path):

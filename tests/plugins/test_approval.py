@@ -23,6 +23,10 @@ def context(**verdict: Any) -> dict[str, Any]:
     return {"ti": ti, "task_instance": SimpleNamespace(id="1"), "task": operator()}
 
 
+def test_silence_rejects() -> None:
+    assert operator().defaults == ["Reject"]
+
+
 @pytest.mark.parametrize(
     "verdict", [{"verdict": "refuse", "approval": True}, {"verdict": "promote", "approval": False}]
 )

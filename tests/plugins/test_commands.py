@@ -103,6 +103,12 @@ def test_anything_else_is_worth_a_retry(command: Any) -> None:
     assert not isinstance(raised.value, AirflowFailException)
 
 
+def test_a_word_that_is_no_text_leaves_the_command_alone(command: Any) -> None:
+    command("printf 'm\\374nchen.tif is odd\\n' >&2; " + answers({"scenes": 7}))
+    task, ctx = operator()
+    assert task.execute(ctx)["scenes"] == 7
+
+
 def test_an_event_leaves_only_when_content_changed(command: Any) -> None:
     scenes = Asset("scenes")
     command(answers({"changed": True, "revision": "abc", "project": "demo", "ids": [1]}))

@@ -89,6 +89,11 @@ def test_what_a_result_does_not_say_is_left_out() -> None:
     assert [m.name for m in measures(["map", "publish"], nothing)][1:] == ["maps.made", "maps.failed"]
 
 
+def test_a_word_that_is_empty_is_no_part_of_a_name() -> None:
+    (measure,) = measures(["model", "gate", ""], {"command_seconds": 1.0, "verdict": "promote"})[:1]
+    assert measure.name == "commands.model.gate"
+
+
 def test_a_result_that_cannot_be_told_in_numbers_leaves_the_task_as_it_was(command: Any, heard: Any) -> None:
     run(command, ["map", "plan"], {"todo": "many"})
     assert list(heard()) == []
