@@ -81,7 +81,8 @@ def _build(dockerfile: Path, layer: Path) -> Image:
         elif word == "CMD":
             command = tuple(json.loads(rest))
         elif word == "COPY" and rest == ". ." and fresh:
-            copy_tree(layer / workdir.lstrip("/"))
+            ignored = (dockerfile.parents[1] / ".dockerignore").read_text(encoding="utf-8").splitlines()
+            copy_tree(layer / workdir.lstrip("/"), *(line[1:] for line in ignored if line.startswith("!")))
         elif word == "RUN" and not _INSTALLS.search(rest) and fresh:
             _run(layer, f"cd {workdir}; {rest}")
         elif word not in ("FROM", "COPY", "RUN"):
