@@ -111,7 +111,7 @@ class ApprovalNotifier(BaseNotifier):
 
 def late_hours() -> float:
     """Hours after which a run counts as late; a training has three times as many."""
-    return number("SWATH_LATE_HOURS", 24, least=0.01)
+    return number("SWATH_LATE_HOURS", 24, least=0.001)
 
 
 def _of_task(kind: Kind, title: str, why: str, ti: Any) -> Notice:

@@ -54,6 +54,7 @@ def write_params(root: Path, source: str) -> None:
     value = yaml.safe_load((ROOT / "params.yaml").read_text())
     value["project"] = PROJECT
     value["scenes"] |= {"source": source, "assets": list(BANDS), "bands": list(BANDS), "max_cloud": 100}
+    value["scenes"]["dates"] = ["2024-01-01", "2024-12-31"]  # of `when`; a STAC API is not asked for all that it has
     value["scenes"]["cloud_mask"]["asset"] = None
     value["scenes"]["radiometry"] = {"kind": "declared", "units": "reflectance", "scale": 0.0001, "offset": 0.0}
     classes = [{"name": n, "value": i + 1, "color": f"#{40 * i:02x}2233"} for i, n in enumerate(CLASSES)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
@@ -160,7 +159,7 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
     """Map the scenes of one shard of the plan."""
     from pipelines.bundle.store import open_bundle
     from pipelines.inference.memory import parse_size
-    from pipelines.inference.plan import FAILED, PLAN, begun_last, map_shard, read_plan, staging, version_folder
+    from pipelines.inference.plan import FAILED, PLAN, begun, map_shard, one_by_one, read_plan, staging, version_folder
     from pipelines.monitoring.profile import SceneProfile
     from pipelines.scenes.catalog import read_scene
 
@@ -175,21 +174,16 @@ def shard(run: Run, shard: Annotated[int, typer.Option(min=0, help="Number of th
         classes = [c.name for c in contract.classes]
         return SceneProfile(contract.band_names, classes, params.drift.sample, (scene.height, scene.width), scene)
 
-    ids = begun_last(predictions, run, planned.shards[shard])
-    maps = version_folder(predictions, planned.version or 0)
+    ids, maps = planned.shards[shard], version_folder(predictions, planned.version or 0)
     bring(*(catalog / "scenes" / id for id in ids), *(maps / id for id in ids))
-    bring(*(maps / FAILED / f"{id}.json" for id in ids))
-
-    def scenes() -> Iterator[Scene]:
-        for id in ids:
-            yield read_scene(catalog, id)
-            send()  # its map, before the next one is begun
-
+    bring(*(maps / FAILED / f"{id}.json" for id in ids), begun(predictions, run))
+    # what is sent is each map, before the next one is begun
+    scenes = (read_scene(catalog, id) for id in one_by_one(predictions, run, ids, send))
     result = map_shard(
         predictions,
         run,
         shard,
-        scenes(),
+        scenes,
         catalog,
         open_bundle(planned.model),
         parse_size(params.predict.max_memory),

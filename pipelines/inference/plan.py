@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
 
 PLAN = "plan.json"  # in the run's own folder
-_BEGUN = "begun"  # in the run's own folder: a file for each scene that is being mapped
 FAILED = "failed"  # folder of a version's maps: why a scene has none
 
 
@@ -116,10 +115,26 @@ def read_plan(predictions: Path, run: str) -> Plan:
     return Plan.model_validate(read_json(path))
 
 
-def begun_last(predictions: Path, run: str, ids: Iterable[str]) -> list[str]:
-    """The scenes ``ids``, last of all those at which an earlier attempt ended together with its process, as for want of
-    memory: they may end this one too, and shall keep no other from being mapped."""
-    return sorted(ids, key=lambda id: (staging(predictions, run) / _BEGUN / id).exists())
+def begun(predictions: Path, run: str) -> Path:
+    """The folder with a mark for each scene that ``run`` is mapping, or was mapping when its process ended."""
+    return staging(predictions, run) / "begun"
+
+
+def one_by_one(predictions: Path, run: str, ids: Sequence[str], told: Callable[[], None]) -> Iterator[str]:
+    """The scenes ``ids``, each marked as begun until the next one is asked for; ``told`` is called at each mark.
+
+    Last come those at which an earlier attempt ended together with its process, as for want of memory: they may end
+    this one too, and shall keep no other from being mapped.
+    """
+    marks = begun(predictions, run)
+    for id in sorted(ids, key=lambda id: os.path.lexists(marks / id)):  # from a store it is a link to what is not here
+        marks.mkdir(parents=True, exist_ok=True)
+        (marks / id).unlink(missing_ok=True)
+        (marks / id).touch()
+        told()
+        yield id
+        (marks / id).unlink(missing_ok=True)
+        told()
 
 
 def map_shard(
@@ -147,10 +162,7 @@ def map_shard(
     began = time.monotonic()
     mapped, failed = [], []
     megapixels = 0.0
-    begun = staging(predictions, run) / _BEGUN
-    begun.mkdir(parents=True, exist_ok=True)
     for scene in scenes:
-        (begun / scene.id).touch()
         if not is_map_of(folder / scene.id, scene.image_sha256, scene.mask_sha256, bundle.digest, also, simplify):
             lasting = False  # whether the same bytes fail in the same way for ever
             try:
@@ -163,10 +175,8 @@ def map_shard(
                 predict(raster, bundle, runtime, target, tiling, recorder=observer, also=also, simplify=simplify)
             except BadData as error:
                 failed.append(_failure(folder, scene, bundle.digest, str(error), lasting))
-                (begun / scene.id).unlink()
                 continue
         (folder / FAILED / f"{scene.id}.json").unlink(missing_ok=True)
-        (begun / scene.id).unlink()
         mapped.append(scene.id)
         megapixels += scene.width * scene.height / 1e6
     result = ShardResult(

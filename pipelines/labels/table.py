@@ -38,7 +38,10 @@ class TableLabels:
                 strange[name] = strange.get(name, 0) + 1
             elif self._classes.setdefault(scene, index) != index:
                 raise BadData(f"{file.name} gives scene {scene} two classes; keep one.")
-        self._by_file = {scene_id(scene): index for scene, index in self._classes.items()}
+        self._by_file: dict[str, int] = {}
+        for scene, index in self._classes.items():
+            if self._by_file.setdefault(named := scene_id(scene), index) != index and named not in self._classes:
+                raise BadData(f"{file.name} gives scene {named} two classes, by names of its file; keep one.")
         if strange:
             told = ", ".join(f"{name!r} ({count})" for name, count in sorted(strange.items())[:10])
             self.findings.append(f"{file.name}: scenes of {told} are left out, which are none of labels.classes.")

@@ -27,15 +27,11 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
     ``scenes.dates``, or on 2000-01-01 without those, and is marked as undated. Raises ``BadData`` where the parameters
     are for a STAC catalog, or where there is no folder.
     """
-    for name, wrong in (
-        ("assets to []", scenes.assets),
-        ("cloud_mask.asset to null", scenes.cloud_mask.asset and not scenes.cloud_mask.model),
-    ):
-        if wrong:
-            raise BadData(
-                f"GeoTIFFs have no assets, as a STAC catalog's items do: set params.scenes.{name}, or let "
-                f"params.scenes.source {scenes.source} name the catalog's own file."
-            )
+    if scenes.cloud_mask.asset and not scenes.cloud_mask.model:
+        raise BadData(
+            "GeoTIFFs have no cloud mask asset, as a STAC catalog's items do: set params.scenes.cloud_mask.asset to "
+            f"null, or let params.scenes.source {scenes.source} name the catalog's own file."
+        )
     links = Links.of(scenes.source)
     with gdal():
         for href, content in _files(scenes.source, _ENDINGS + (_PICTURES if scenes.unplaced else ())):

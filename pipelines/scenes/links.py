@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Self
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,8 @@ from pipelines.errors import BadData, SwathError
 from pipelines.scenes.candidate import public
 from pipelines.scenes.egress import proxy, unguarded
 
+_LEFT = 900  # seconds that a token must last at least, for the scene that is read with it
+_PATIENCE = 60  # seconds to wait for one
 _PORTS = {"http": 80, "https": 443}
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]")
 
@@ -72,24 +75,11 @@ class Links:
         return str(path)
 
     def address(self, href: str) -> str:
-        """What the remote file ``href`` is read by: itself, or with a token, which lasts about an hour.
+        """What the remote file ``href`` is read by: itself, or with a token that lasts a quarter of an hour at least.
 
         Raises ``SwathError`` where no token can be had.
         """
-        if not self.signed:
-            return href
-        from planetary_computer import sign_url
-        from requests import RequestException
-
-        try:
-            address: str = sign_url(href)
-        except (RequestException, ValueError) as error:
-            status = getattr(getattr(error, "response", None), "status_code", type(error).__name__)
-            raise SwathError(
-                f"The Planetary Computer gave no token for {public(href)} ({status}); try again, or set scenes.sign to "
-                "null if the file is not of its catalog."
-            ) from error
-        return address
+        return _signed(href) if self.signed else href
 
     def _check(self, href: str) -> None:
         scheme, _, rest = href.partition("://")
@@ -101,6 +91,33 @@ class Links:
                 f"{href[:200]!r} may not be read: {why}. Correct the link, or name the host in SWATH_LINKS if it is "
                 "yours."
             )
+
+
+def _signed(href: str) -> str:
+    from planetary_computer.sas import TOKEN_CACHE, sign_url
+
+    for request, token in list(TOKEN_CACHE.items()):
+        if token.ttl() < _LEFT:
+            del TOKEN_CACHE[request]
+    answers: list[str | BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(sign_url(href))
+        except Exception as error:
+            answers.append(error)
+
+    asking = Thread(target=ask, daemon=True)  # the package waits for ever
+    asking.start()
+    asking.join(_PATIENCE)
+    answer = answers[0] if answers else TimeoutError()
+    if isinstance(answer, str):
+        return answer
+    status = getattr(getattr(answer, "response", None), "status_code", type(answer).__name__)
+    raise SwathError(
+        f"The Planetary Computer gave no token for {public(href)} ({status}); try again, or set scenes.sign to null if "
+        "the file is not of its catalog."
+    ) from answer
 
 
 def is_remote(href: str) -> bool:

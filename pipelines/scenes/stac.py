@@ -52,10 +52,10 @@ def candidates(scenes: Scenes, area: Bounds | None, dates: Dates) -> Iterator[Ca
     links = Links.of(scenes.source)
     root = _opened(scenes.source, links)
     if isinstance(root, Client) and root.conforms_to("ITEM_SEARCH"):
-        if area is None and dates.interval() is None:
+        if area is None and dates.interval() is None and not scenes.collections:
             raise BadData(
-                f"The STAC API at {_host(scenes.source)} would be asked for all that it has; set params.scenes.area or "
-                "dates. [-180, -90, 180, 90] is the whole world, if it is a small one."
+                f"The STAC API at {_host(scenes.source)} would be asked for all that it has; set collections, dates or "
+                "area in params.scenes."
             )
         found = _searched(root, scenes, area, dates)
     else:

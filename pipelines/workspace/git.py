@@ -15,12 +15,9 @@ EMAIL = "pipeline@swath.invalid"
 
 _HELD = 3.0  # seconds; git holds a lock of ours for milliseconds
 
-# A server that says nothing is given up after a minute: whoever asks may hold a lock that others wait for.
-_PATIENCE = {
-    "GIT_HTTP_LOW_SPEED_LIMIT": "1",  # bytes a second
-    "GIT_HTTP_LOW_SPEED_TIME": "60",
-    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4",
-}
+# A server that says nothing is given up after a minute: whoever asks may hold a lock that others wait for. Of ssh that
+# is left to its own configuration, which people need for keys.
+_PATIENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}  # bytes a second, seconds
 
 # The pipeline's commits carry its own name, whoever's account it runs under; the watcher ignores them by it.
 IDENTITY = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -160,7 +161,11 @@ def _commit_tree(store: Path, tree: Path, parents: tuple[str, ...], params: str 
 
 def _require_no_data(tree: Path, env: dict[str, str]) -> None:
     new = git("ls-files", "--others", "--exclude-standard", "-z", at=tree, env=env).split("\0")
-    sizes = {name: (tree / name).stat().st_size for name in new if (tree / name).is_file()}
+    sizes: dict[str, int] = {}
+    for name in new:
+        with suppress(OSError):  # it may be gone by now
+            entry = (tree / name).lstat()
+            sizes |= {name: entry.st_size} if stat.S_ISREG(entry.st_mode) else {}
     if (total := sum(sizes.values())) > _MOST_NEW:
         largest = sorted(sizes, key=lambda name: -sizes[name])[:3]
         told = ", ".join(f"{name} ({sizes[name] / 1e6:.0f} MB)" for name in largest)

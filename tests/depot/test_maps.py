@@ -176,3 +176,26 @@ def test_a_shard_killed_after_its_first_scene_goes_on_with_the_second_elsewhere(
     one.swath("map", "plan", "--run", "r2")
     assert one.swath("map", "shard", "--run", "r2", "--shard", "0")["mapped"] == 2, "it and one that never was mapped"
     assert other.swath(*command("shard 0"))["mapped"] == 2, "and is known elsewhere to be mapped"
+
+
+def test_a_scene_that_ends_each_process_keeps_no_other_from_being_mapped(
+    desk: Path, tmp_path: Path, store: str
+) -> None:
+    one, other = (Machine(tmp_path / name, desk, store) for name in ("one", "other"))
+    publish(one)
+    one.swath(*command("plan"))
+    put = Store.put
+
+    def fatal(self: Store, source: Path, key: str) -> Any:
+        if "/v1/a/" in key:
+            raise Killed
+        return put(self, source, key)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Store, "put", fatal)
+        for machine in (one, other):
+            with pytest.raises(Killed):
+                machine.swath(*command("shard 0"))
+    assert "predictions/sample/v1/b/item.json" in held(store), "the second attempt left the scene for the last"
+    assert other.swath(*command("shard 0"))["mapped"] == 2
+    assert not [key for key in held(store) if "/begun/" in key]

@@ -18,8 +18,8 @@ from pipelines.cli.main import commands
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.inference.plan import (
-    begun_last,
     map_shard,
+    one_by_one,
     pending,
     publish,
     read_plan,
@@ -129,7 +129,7 @@ def test_a_shard_whose_process_ends_withholds_no_other_map_and_no_other_scene_tw
         return SceneProfile(contract.band_names, ["x"] * len(contract.classes), 64, (one.height, one.width), one)
 
     def attempt(number):
-        ids = begun_last(maps, "run", plan.shards[number])
+        ids = one_by_one(maps, "run", plan.shards[number], lambda: None)
         map_shard(maps, "run", number, (by_id[id] for id in ids), tmp_path, bundle, MEMORY, recorder=recorder)
 
     attempt(1)

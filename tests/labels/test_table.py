@@ -63,6 +63,7 @@ def test_folders_name_the_classes(tmp_path: Path, scenes: list) -> None:
     ("text", "reason"),
     [
         ("scene,class\na,1\na,2\n", "two classes"),
+        ("scene,class\ntrain/a.tif,1\nval/a.jpg,2\n", "scene a two classes, by names of its file"),
         ("id,label\na,1\n", "has the columns"),
         ("scene,class\na,1\nb\n", "cut short"),
     ],
