@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,23 +151,29 @@ class Killed(BaseException):
     """Stands for SIGKILL."""
 
 
+@contextmanager
+def killed_at(scene: str) -> Iterator[None]:
+    """Ends the command within, as SIGKILL would, once a map of ``scene`` is to be sent."""
+    put = Store.put
+
+    def fatal(self: Store, source: Path, key: str) -> Any:
+        if f"/v1/{scene}/" in key:
+            raise Killed
+        return put(self, source, key)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Store, "put", fatal)
+        yield
+
+
 def test_a_shard_killed_after_its_first_scene_goes_on_with_the_second_elsewhere(
     desk: Path, tmp_path: Path, store: str
 ) -> None:
     one, other = (Machine(tmp_path / name, desk, store) for name in ("one", "other"))
     publish(one)
     one.swath(*command("plan"))
-    put = Store.put
-
-    def fatal(self: Store, source: Path, key: str) -> Any:
-        if "/v1/b/" in key:
-            raise Killed
-        return put(self, source, key)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "put", fatal)
-        with pytest.raises(Killed):
-            one.swath(*command("shard 0"))
+    with killed_at("b"):
+        one.swath(*command("shard 0"))
     first = held(store)["predictions/sample/v1/a/item.json"]
     assert "predictions/sample/v1/b/item.json" not in held(store)
     assert other.swath(*command("shard 0"))["mapped"] == 2
@@ -184,18 +191,9 @@ def test_a_scene_that_ends_each_process_keeps_no_other_from_being_mapped(
     one, other = (Machine(tmp_path / name, desk, store) for name in ("one", "other"))
     publish(one)
     one.swath(*command("plan"))
-    put = Store.put
-
-    def fatal(self: Store, source: Path, key: str) -> Any:
-        if "/v1/a/" in key:
-            raise Killed
-        return put(self, source, key)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Store, "put", fatal)
-        for machine in (one, other):
-            with pytest.raises(Killed):
-                machine.swath(*command("shard 0"))
+    for machine in (one, other):
+        with killed_at("a"):
+            machine.swath(*command("shard 0"))
     assert "predictions/sample/v1/b/item.json" in held(store), "the second attempt left the scene for the last"
     assert other.swath(*command("shard 0"))["mapped"] == 2
     assert not [key for key in held(store) if "/begun/" in key]

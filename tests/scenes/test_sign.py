@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import planetary_computer.sas
@@ -29,6 +30,14 @@ def nothing_of_another_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     egress.proxy.cache_clear()
 
 
+@contextmanager
+def led_to_azure(folder: Path, patch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    with azure(folder) as (environment, asked):
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield asked
+
+
 def catalog(folder: Path, store: str) -> Path:
     files = write_scene_files(folder / "files", offset=-1000)
     return write_catalog(folder, [item("s", {band: f"{store}/files/{path.name}" for band, path in files.items()})])
@@ -38,9 +47,7 @@ def test_a_scene_is_fetched_by_signed_addresses_which_are_kept_nowhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = catalog(tmp_path, f"{STORE}/container")
-    with azure(tmp_path) as (environment, asked):
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    with led_to_azure(tmp_path, monkeypatch) as asked:
         scenes = params(source, sign="planetary-computer")
         (candidate,), refused = search(scenes, None, Dates(None, None))
         scene = fetch(candidate, scenes, None, tmp_path / "staging")
@@ -56,9 +63,7 @@ def test_a_container_that_is_not_of_the_catalog_is_told_without_a_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = catalog(tmp_path, f"{STORE}/elsewhere")
-    with azure(tmp_path) as (environment, _):
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    with led_to_azure(tmp_path, monkeypatch):
         scenes = params(source, sign="planetary-computer")
         (candidate,), _ = search(scenes, None, Dates(None, None))
         with pytest.raises(SwathError, match=r"no token for .*elsewhere/files/B02\.tif \(404\)") as caught:
