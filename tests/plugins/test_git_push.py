@@ -66,20 +66,23 @@ def test_a_burst_of_pushes_is_one_event_that_a_restarted_trigger_neither_loses_n
     assert look(store) == []
 
 
-def test_a_push_is_told_again_if_the_trigger_ends_before_it_was_noted(repository: Repository) -> None:
+@pytest.mark.parametrize(("noted", "times"), [(False, 2), (True, 1)])
+def test_a_push_is_never_lost_where_the_triggerer_dies_about_noting_it(
+    repository: Repository, noted: bool, times: int
+) -> None:
     class Dying(Store):
         async def aset(self, key: str, value: Any) -> None:
-            raise SystemExit("the triggerer is killed")
+            if noted:
+                await super().aset(key, value)
+            raise asyncio.CancelledError
 
-    store = Store()
+    store, dying = Store(), Dying()
     look(store)
+    dying.values = store.values
     repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
     last = repository.commit("5 rows")
-    dying = Dying()
-    dying.values = store.values
-    with pytest.raises(SystemExit):
-        look(dying)
-    assert [event["revision"] for event in look(store)] == [last]
+    told = [event["revision"] for event in look(dying) + look(store)]
+    assert told == [last] * times
 
 
 def test_a_server_that_says_nothing_is_given_up(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
