@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipelines.errors import BadData
 from pipelines.files import replacing
+from pipelines.inference.arrays import Array, host
 from pipelines.inference.merge import merged
 from pipelines.inference.stitch import RowBand, row_bands
 from pipelines.inference.strip import Source, Strip
@@ -21,7 +22,7 @@ from pipelines.inference.windows import Axis
 from pipelines.labels.boxes import VISIBLE
 from pipelines.training.objects import Objects, suppressed
 
-Answers = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to (n, places, 4 + classes)
+Answers = Callable[[Array], Array]  # (n, bands, h, w) to (n, places, 4 + classes)
 _NEAR = 2.0  # pixels from the edge of a window at which a box counts as cut off
 
 
@@ -63,7 +64,8 @@ def detected(
             batches = strip.batches(down, top, across, batch)
             found = []
             while some := list(islice(batches, calls)):
-                for (columns, _), answers in zip(some, pool.map(detector, (chips for _, chips in some)), strict=True):
+                given = pool.map(detector, (chips for _, chips in some))
+                for (columns, _), answers in zip(some, map(host, given), strict=True):
                     if not np.isfinite(answers).all():
                         raise BadData("The model gave values that are not finite; check its weights and the input.")
                     found += [search(top, across.starts[c], one) for c, one in zip(columns, answers, strict=True)]
@@ -94,7 +96,8 @@ def burned(
     means = np.asarray(fill, np.float32)[:, None, None]
     corners = np.rint(shown.boxes).astype(np.int64)
     for band in row_bands(down, start):
-        pixels, mask = source.read(band)
+        found, mask = source.read(band)
+        pixels = host(found)
         np.copyto(pixels, means, where=mask[None] != 0)
         probabilities = np.zeros((classes, band.stop - band.start, source.width), np.float32)
         probabilities[0] = 1.0

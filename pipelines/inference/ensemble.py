@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipelines.bundle.session import Precision
 from pipelines.bundle.store import Bundle
 from pipelines.errors import BadData
+from pipelines.inference.arrays import Array, namespace
 from pipelines.inference.runtime import Runtime
 
 
@@ -33,17 +34,23 @@ class Ensemble:
         asked = precisions or [None] * len(self.bundles)
         self._members = [Runtime(bundle, precision=each) for bundle, each in zip(self.bundles, asked, strict=True)]
         self.calls = self._members[0].calls
+        self.device = self._members[0].device
         self.engine = "+".join(member.engine for member in self._members)
         self.digest = "+".join(member.digest for member in self._members)
         self.channels = self._members[0].channels + 1
         self.resident_bytes = self._members[-1].resident_bytes
 
-    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
+    def __call__(self, pixels: Array, /) -> Array:
         """``(n, classes + 1, h, w)`` of filled pixels ``(n, bands, h, w)``."""
         answers = [member(pixels) for member in self._members]
-        mean: NDArray[np.float32] = np.mean(answers, axis=0, dtype=np.float32)
-        apart = entropy(mean, axis=1) - np.mean([entropy(answer, axis=1) for answer in answers], axis=0)
-        return np.concatenate([mean, np.clip(apart, 0, 1)[:, None]], axis=1).astype(np.float32)
+        mean = sum(answers[1:], answers[0]) / len(answers)
+        doubts = [entropy(answer, axis=1) for answer in answers]
+        apart = entropy(mean, axis=1) - sum(doubts[1:], doubts[0]) / len(doubts)
+        return namespace(mean).concat([mean, apart.clip(0, 1)[:, None]], axis=1)
+
+    @property
+    def free_bytes(self) -> int | None:
+        return self._members[0].free_bytes
 
     def working_bytes(self, pixels: int) -> int:
         """Models run one after another; the answers of all are held."""
@@ -51,11 +58,11 @@ class Ensemble:
         return max(member.working_bytes(pixels) for member in self._members) + answers
 
 
-def entropy(probabilities: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def entropy(probabilities: Array, axis: int) -> Array:
     """Shannon's entropy along ``axis``, of that of equal probabilities."""
-    logarithms = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    found: NDArray[np.float32] = -(probabilities * logarithms).sum(axis=axis) / np.log(probabilities.shape[axis])
-    return found
+    xp = namespace(probabilities)
+    logarithms = xp.log(probabilities.clip(float(np.finfo(np.float32).tiny), 1))
+    return -xp.sum(probabilities * logarithms, axis=axis) / math.log(probabilities.shape[axis])
 
 
 def _require_same(first: Bundle, other: Bundle) -> None:

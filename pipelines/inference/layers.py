@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.config.params import Also, LabelClass
+from pipelines.inference.arrays import Array, host, namespace
 from pipelines.inference.ensemble import entropy
 
 CLASSES, CONFIDENCE, PROBABILITIES, ENTROPY = "classes.tif", "confidence.tif", "probabilities.tif", "entropy.tif"
@@ -30,15 +31,18 @@ class Layer:
     file: str
     title: str
     bands: tuple[str, ...]
-    draw: Callable[[NDArray[np.float32]], Pixels]
+    draw: Callable[[Array], Array]
     overviews: str  # GDAL's resampling
     seen: slice
     scale: float | None = None
     tags: tuple[tuple[str, str], ...] = ()
 
-    def of(self, probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> Pixels:
-        """``(bands, rows, width)``, ``NODATA`` where ``mask`` ``(rows, width)`` is not 0."""
-        drawn = self.draw(probabilities[self.seen])
+    def of(self, probabilities: Array, mask: NDArray[np.uint8]) -> Pixels:
+        """``(bands, rows, width)``, ``NODATA`` where ``mask`` ``(rows, width)`` is not 0.
+
+        It is drawn where the probabilities are, and given in main memory.
+        """
+        drawn: Pixels = host(self.draw(probabilities[self.seen]))
         drawn[:, mask != 0] = NODATA
         return drawn
 
@@ -64,27 +68,27 @@ def layers(classes: Sequence[LabelClass], also: Sequence[Also] = (), ensemble: b
     return tuple(found)
 
 
-def _classes(probabilities: NDArray[np.float32]) -> Pixels:
-    found: Pixels = probabilities.argmax(axis=0, keepdims=True).astype(np.uint8)
-    return found
+def _classes(probabilities: Array) -> Array:
+    xp = namespace(probabilities)
+    return xp.astype(xp.argmax(probabilities, axis=0, keepdims=True), xp.uint8)
 
 
-def _confidence(probabilities: NDArray[np.float32]) -> Pixels:
-    return _bytes(probabilities.max(axis=0, keepdims=True), PERCENT)
+def _confidence(probabilities: Array) -> Array:
+    return _bytes(namespace(probabilities).max(probabilities, axis=0, keepdims=True), PERCENT)
 
 
-def _probabilities(probabilities: NDArray[np.float32]) -> Pixels:
+def _probabilities(probabilities: Array) -> Array:
     return _bytes(probabilities, STEP)
 
 
-def _entropy(probabilities: NDArray[np.float32]) -> Pixels:
+def _entropy(probabilities: Array) -> Array:
     return _bytes(entropy(probabilities, axis=0)[None], PERCENT)
 
 
-def _shares(values: NDArray[np.float32]) -> Pixels:
+def _shares(values: Array) -> Array:
     return _bytes(values, PERCENT)
 
 
-def _bytes(values: NDArray[np.float32], scale: float) -> Pixels:
-    found: Pixels = np.rint(values / scale).clip(0, 1 / scale).astype(np.uint8)
-    return found
+def _bytes(values: Array, scale: float) -> Array:
+    xp = namespace(values)
+    return xp.astype(xp.round(values / scale).clip(0, 1 / scale), xp.uint8)

@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from pipelines.ahead import ahead
 from pipelines.bundle.contract import Contract
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also, Task
@@ -97,7 +98,7 @@ def predict(
     contract = bundle.contract
     work = target.parent / f".{target.name}.work"
     down, across = tiling.axes(raster, contract.task)
-    with alone_at(target), raster.open() as source:
+    with alone_at(target), raster.open(runtime.device) as source:
         allowance = share(
             tiling.max_memory,
             runtime,
@@ -116,7 +117,8 @@ def predict(
             objects = None
             if contract.task == "detection":
                 objects = _objects(source, contract, runtime, (down, across), allowance, work, raster.id)
-            for band in _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects):
+            bands = _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects)
+            for band in ahead(bands, 1 if runtime.device else 0):  # a GPU goes on while rows are written
                 _put(writer, recorder, work, band, len(contract.classes))
                 report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
@@ -167,6 +169,7 @@ def _bands(
     if objects is not None:
         return burned(source, objects, threshold=contract.threshold, down=down, **common)
     common |= {"batch": allowance.batch, "max_memory": allowance.kernel, "calls": allowance.calls}
+    common |= {"read_ahead": runtime.device is not None}
     return stitched(source, runtime, down=down, across=across, **common)
 
 

@@ -68,7 +68,8 @@ def here(engine: str | None = None) -> dict[str, Any]:
     if engine and "torch" in engine:
         import torch
 
-        software["torch"], name = torch.__version__, torch.cuda.get_device_name()
+        software["torch"] = torch.__version__
+        name = torch.cuda.get_device_name() if torch.cuda.is_available() else name
     made_by = code()
     software["swath"] = made_by.version
     return {"processor": name, "software": software, "code": made_by, "run": airflow_run()}

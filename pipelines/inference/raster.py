@@ -25,6 +25,7 @@ from pipelines.config.params import Radiometry
 from pipelines.depot import address
 from pipelines.errors import BadData
 from pipelines.files import sha256
+from pipelines.inference.arrays import Array, host, namespace, put
 from pipelines.scenes.candidate import baseline_in
 from pipelines.scenes.catalog import item_path
 from pipelines.scenes.dates import from_file
@@ -61,19 +62,29 @@ class Raster:
     def affine(self) -> Affine:
         return Affine(*self.transform)
 
-    def open(self) -> RasterSource:
-        return RasterSource(self)
+    def open(self, device: str | None = None) -> RasterSource:
+        return RasterSource(self, device)
 
 
 class RasterSource:
-    """The pixels of a ``Raster``, by rows. A context manager."""
+    """The pixels of a ``Raster``, by rows. A context manager.
 
-    def __init__(self, raster: Raster) -> None:
-        self._raster = raster
-        self._scale = np.array(raster.scale, np.float32)[:, None, None]
-        self._offset = np.array(raster.offset, np.float32)[:, None, None]
-        self._image = rasterio.open(raster.image, driver=driver_of(raster.image.name))
+    They are brought to the ``device`` that PyTorch calls so as the file has them, and become physical there; without
+    one they stay in main memory.
+    """
+
+    def __init__(self, raster: Raster, device: str | None = None) -> None:
+        self._raster, self._device = raster, device
+        self._scale = put(np.array(raster.scale, np.float32)[:, None, None], device)
+        self._offset = put(np.array(raster.offset, np.float32)[:, None, None], device)
+        # a GPU leaves processors idle, which can decode meanwhile
+        threads = {} if device is None else {"NUM_THREADS": "ALL_CPUS"}
+        self._image = rasterio.open(raster.image, driver=driver_of(raster.image.name), **threads)
         self._mask = rasterio.open(raster.mask) if raster.mask else None
+        dtype = np.dtype(self._image.dtypes[0])
+        largest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else np.inf
+        physical = [largest * abs(s) + abs(o) for s, o in zip(raster.scale, raster.offset, strict=True)]
+        self._may_be_unmeasured = max(physical) >= UNMEASURED
         self._has_own_mask = any(
             MaskFlags.per_dataset in flags or MaskFlags.alpha in flags for flags in self._image.mask_flag_enums
         )
@@ -104,24 +115,27 @@ class RasterSource:
         rows = self._image.block_shapes[0][0]
         return int(rows * self.width * (self._image.count * np.dtype(self._image.dtypes[0]).itemsize + 1))
 
-    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def read(self, rows: slice) -> tuple[Array, NDArray[np.uint8]]:
         """Physical pixels ``(bands, rows, width)`` and mask ``(rows, width)``, for the kernel.
 
         Raises ``BadData`` for a block that cannot be decoded; it is never replaced by zeros.
         """
         return self.block(Window(0, rows.start, self.width, rows.stop - rows.start))
 
-    def block(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def block(self, window: Window) -> tuple[Array, NDArray[np.uint8]]:
         """As ``read``, for any window."""
         pixels = _read(self._image, self._raster.indexes, window)
         try:
             mask = self._mask.read(1, window=window) if self._mask else self._own_mask(pixels, window)
         except RasterioError as error:
             raise _unreadable(self._raster.image, window, error) from error
-        physical = pixels.astype(np.float32)
+        physical = put(pixels, self._device)
+        xp = namespace(physical)
+        physical = xp.astype(physical, xp.float32)
         physical *= self._scale
         physical += self._offset
-        mask[~(np.abs(physical) < UNMEASURED).all(axis=0)] |= _NODATA  # NaN too
+        if self._may_be_unmeasured:
+            mask[~host((xp.abs(physical) < UNMEASURED).all(axis=0))] |= _NODATA  # NaN too
         return physical, mask
 
     def _own_mask(self, pixels: NDArray[Any], window: Window) -> NDArray[np.uint8]:

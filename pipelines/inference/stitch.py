@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.ahead import ahead
 from pipelines.errors import BadData
+from pipelines.inference.arrays import Array, copied, device, like, namespace
 from pipelines.inference.blend import weights
 from pipelines.inference.strip import Source, Strip
 from pipelines.inference.windows import Axis
@@ -20,8 +22,9 @@ _AHEAD = 2  # batches a thread of the network: one that it works on, and the nex
 
 
 class Predictor(Protocol):
-    def __call__(self, pixels: NDArray[np.float32], /) -> NDArray[np.float32]:
-        """Probabilities ``(n, classes, height, width)`` of pixels ``(n, bands, height, width)`` in physical units.
+    def __call__(self, pixels: Array, /) -> Array:
+        """Probabilities ``(n, classes, height, width)`` of pixels ``(n, bands, height, width)`` in physical units, both
+        float32 and in the same memory.
 
         It is called from other threads.
         """
@@ -31,9 +34,9 @@ class RowBand(NamedTuple):
     """Finished rows of the whole width. Where ``mask`` is not 0, ``pixels`` are the fill and ``probabilities`` void."""
 
     rows: slice
-    pixels: NDArray[np.float32]  # (bands, rows, width), physical units
+    pixels: Array  # (bands, rows, width) float32, physical units, where the source puts them
     mask: NDArray[np.uint8]  # (rows, width), bits of MaskBit
-    probabilities: NDArray[np.float32]  # (classes, rows, width)
+    probabilities: Array  # (classes, rows, width) float32, in the same memory as the pixels
 
 
 class Observer(Protocol):
@@ -42,9 +45,9 @@ class Observer(Protocol):
     def __call__(
         self,
         rows: slice,
-        pixels: NDArray[np.float32],
+        pixels: Array,
         mask: NDArray[np.uint8],
-        probabilities: NDArray[np.float32],
+        probabilities: Array,
         /,
     ) -> None: ...
 
@@ -61,14 +64,16 @@ def stitched(
     max_memory: int,
     calls: int = 1,
     start: int = 0,
+    read_ahead: bool = False,
 ) -> Iterator[RowBand]:
     """Predict ``source`` in the windows of ``down`` and ``across`` and yield its rows, each once, from the top.
 
     Masked pixels are set to ``fill`` (one physical value a band, the train means) before the network sees them;
     windows without a usable pixel skip it. The network runs in ``calls`` threads while rows are read, blended and
-    handed out in this one. Memory is a few rows of windows whatever the height; ``max_memory`` in bytes bounds that and
-    the batches, not what the predictor itself needs. ``start`` resumes at the first row of a band of ``row_bands``,
-    with the same values as in one go.
+    handed out in this one; with ``read_ahead`` the next row of windows is read in one of its own. All is done where the
+    source puts its pixels, in main memory or on a GPU. Memory there is a few rows of windows whatever the height;
+    ``max_memory`` in bytes bounds that and the batches, not what the predictor itself needs. ``start`` resumes at the
+    first row of a band of ``row_bands``, with the same values as in one go.
 
     Raises ``BadData`` if ``max_memory`` cannot hold one row of windows.
     """
@@ -82,20 +87,27 @@ def stitched(
     each = _batch_need(source.bands, classes, down, across, calls)
     batch = min(batch, 1 + (max_memory - need) // each)
     row_weights, column_weights = weights(down), weights(across)
-    sums = np.zeros((classes, down.window, source.width), np.float32)
+    sums: Array = None  # until it shows where pixels lie
     row = None
+    in_a_row = -(-len(across.starts) // batch) + 1  # steps
     with ThreadPoolExecutor(calls) as pool:
-        steps = _steps(source, np.asarray(fill, np.float32), down, across, batch, start)
+        steps = ahead(
+            _steps(source, np.asarray(fill, np.float32), down, across, batch, start), in_a_row if read_ahead else 0
+        )
         for step, answer in _answered(steps, predictor, pool, _AHEAD * calls):
             at, top = step.at, down.starts[step.at]
+            if sums is None:
+                xp, shape = namespace(step.pixels), (classes, down.window, source.width)
+                sums = xp.zeros(shape, dtype=xp.float32, device=device(step.pixels))
+                row_weights, column_weights = like(row_weights, sums), like(column_weights, sums)
             if row is not None and at > row:
                 kept = max(down.window - (top - down.starts[row]), 0)
-                sums[:, :kept] = sums[:, down.window - kept :]
+                sums[:, :kept] = copied(sums[:, down.window - kept :])  # they may overlap
                 sums[:, kept:] = 0
             row = at
             if isinstance(step, _Finished):
                 done = step.rows
-                yield RowBand(done, step.pixels, step.mask, sums[:, done.start - top : done.stop - top].copy())
+                yield RowBand(done, step.pixels, step.mask, copied(sums[:, done.start - top : done.stop - top]))
                 continue
             assert answer is not None
             probabilities = _checked(answer, (len(step.columns), classes, down.window, across.window))
@@ -110,7 +122,7 @@ class _Seen(NamedTuple):
 
     at: int
     columns: list[int]
-    chips: NDArray[np.float32]
+    pixels: Array
 
 
 class _Finished(NamedTuple):
@@ -118,11 +130,11 @@ class _Finished(NamedTuple):
 
     at: int
     rows: slice
-    pixels: NDArray[np.float32]
+    pixels: Array
     mask: NDArray[np.uint8]
 
 
-_Waiting = tuple[_Seen | _Finished, Future[NDArray[np.float32]] | None]
+_Waiting = tuple[_Seen | _Finished, Future[Array] | None]
 
 
 def _steps(
@@ -144,14 +156,14 @@ def _steps(
 
 
 def _answered(
-    steps: Iterator[_Seen | _Finished], predictor: Predictor, pool: ThreadPoolExecutor, ahead: int
-) -> Iterator[tuple[_Seen | _Finished, NDArray[np.float32] | None]]:
-    """Each step in order with what the predictor says of it, of which ``ahead`` are asked beforehand."""
+    steps: Iterator[_Seen | _Finished], predictor: Predictor, pool: ThreadPoolExecutor, most: int
+) -> Iterator[tuple[_Seen | _Finished, Array]]:
+    """Each step in order with what the predictor says of it, of which ``most`` are asked beforehand."""
     waiting: deque[_Waiting] = deque()
     try:
         for step in steps:
-            waiting.append((step, pool.submit(predictor, step.chips) if isinstance(step, _Seen) else None))
-            while _asked(waiting) > ahead or len(waiting) - _asked(waiting) > 1:
+            waiting.append((step, pool.submit(predictor, step.pixels) if isinstance(step, _Seen) else None))
+            while _asked(waiting) > most or len(waiting) - _asked(waiting) > 1:
                 ready, future = waiting.popleft()
                 yield ready, future.result() if future else None
         while waiting:
@@ -191,9 +203,9 @@ def _end(axis: Axis, i: int) -> int:
     return axis.length if i + 1 == len(axis.starts) else min(max(axis.starts[i + 1], 0), axis.length)
 
 
-def _checked(probabilities: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if probabilities.shape != shape:
-        raise BadData(f"The model gave an array of shape {probabilities.shape}, not {shape}; check its bundle.")
-    if not np.isfinite(probabilities).all():
+def _checked(probabilities: Array, shape: tuple[int, ...]) -> Array:
+    if tuple(probabilities.shape) != shape:
+        raise BadData(f"The model gave an array of shape {tuple(probabilities.shape)}, not {shape}; check its bundle.")
+    if not bool(namespace(probabilities).isfinite(probabilities).all()):
         raise BadData("The model gave values that are not finite; check its weights and the input's values.")
     return probabilities

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import BadData
+from pipelines.inference.arrays import Array, copied, device, like, namespace, overwrite
 from pipelines.inference.windows import Axis
 
 
@@ -22,22 +23,26 @@ class Source(Protocol):
     @property
     def width(self) -> int: ...
 
-    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Pixels ``(bands, rows, width)`` in physical units, and mask ``(rows, width)``, bits of ``MaskBit``.
+    def read(self, rows: slice) -> tuple[Array, NDArray[np.uint8]]:
+        """Pixels ``(bands, rows, width)`` float32 in physical units, here or on a GPU, and mask ``(rows, width)`` in
+        main memory, bits of ``MaskBit``.
 
         Where the mask is 0 every band is finite.
         """
 
 
 class Strip:
-    """The rows of a source under one row of windows; moving down reads only the rows that are new."""
+    """The rows of a source under one row of windows; moving down reads only the rows that are new.
+
+    Its pixels lie where the source puts them.
+    """
 
     def __init__(self, source: Source, fill: NDArray[np.float32], window: int) -> None:
         if fill.shape != (source.bands,):
             raise BadData(f"{fill.size} fill values for {source.bands} bands; give one a band.")
         self._source, self._fill = source, fill
         rows = min(window, source.height)
-        self._pixels = np.empty((source.bands, rows, source.width), np.float32)
+        self._pixels: Array = None  # until the first rows are read
         self._mask = np.empty((rows, source.width), np.uint8)
         self._first = self._end = 0
 
@@ -49,22 +54,24 @@ class Strip:
         kept = max(self._end - first, 0) if self._end else 0
         if kept:
             shift = first - self._first
-            self._pixels[:, :kept] = self._pixels[:, shift : shift + kept]
+            self._pixels[:, :kept] = copied(self._pixels[:, shift : shift + kept])  # they may overlap
             self._mask[:kept] = self._mask[shift : shift + kept]
         if first + kept < end:
             pixels, mask = self._source.read(slice(first + kept, end))
+            if self._pixels is None:
+                shape = (self._source.bands, *self._mask.shape)
+                self._pixels = namespace(pixels).empty(shape, dtype=pixels.dtype, device=device(pixels))
+                self._fill = like(self._fill, pixels)
             self._pixels[:, kept : end - first] = pixels
             self._mask[kept : end - first] = mask
-            np.copyto(self._pixels[:, kept : end - first], self._fill[:, None, None], where=mask[None] != 0)
+            overwrite(self._pixels[:, kept : end - first], self._fill[:, None, None], where=mask[None] != 0)
         self._first, self._end = first, end
 
-    def rows(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def rows(self, rows: slice) -> tuple[Array, NDArray[np.uint8]]:
         held = slice(rows.start - self._first, rows.stop - self._first)
-        return self._pixels[:, held].copy(), self._mask[held].copy()
+        return copied(self._pixels[:, held]), self._mask[held].copy()
 
-    def batches(
-        self, down: Axis, top: int, across: Axis, batch: int
-    ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    def batches(self, down: Axis, top: int, across: Axis, batch: int) -> Iterator[tuple[list[int], Array]]:
         """Windows of the row at ``top`` that have a usable pixel, ``batch`` at a time: which of ``across.starts``, and
         their pixels ``(n, bands, window, window)``.
 
@@ -73,7 +80,8 @@ class Strip:
         usable = [c for c, left in enumerate(across.starts) if self._has_usable(down, top, across, left)]
         for i in range(0, len(usable), batch):
             columns = usable[i : i + batch]
-            yield columns, np.stack([self._chip(down, top, across, across.starts[c]) for c in columns])
+            chips = [self._chip(down, top, across, across.starts[c]) for c in columns]
+            yield columns, namespace(*chips).stack(chips)
 
     def usable(self, points: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Whether the pixels under ``points`` ``(n, 2)``, x and y on the raster and in the strip, are not masked."""
@@ -82,7 +90,7 @@ class Strip:
         found: NDArray[np.bool_] = self._mask[rows, columns] == 0
         return found
 
-    def _chip(self, down: Axis, top: int, across: Axis, left: int) -> NDArray[np.float32]:
+    def _chip(self, down: Axis, top: int, across: Axis, left: int) -> Array:
         return self._pixels[:, :, across.pixels(left)][:, self._under(down, top)]
 
     def _has_usable(self, down: Axis, top: int, across: Axis, left: int) -> bool:

@@ -11,9 +11,10 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-Logits = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to (n, classes, h, w)
+from pipelines.inference.arrays import Array, contiguous, copied, namespace
+
+Logits = Callable[[Array], Array]  # (n, bands, h, w) to (n, classes, h, w), both float32 and in the same memory
 
 
 class View(NamedTuple):
@@ -23,16 +24,18 @@ class View(NamedTuple):
     down: bool  # mirror the rows
     across: bool  # mirror the columns
 
-    def of(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def of(self, images: Array) -> Array:
         """``(..., h, w)``, or ``(..., w, h)`` where transposed."""
-        if self.transpose:
-            images = images.swapaxes(-2, -1)
-        return images[..., :: -1 if self.down else 1, :: -1 if self.across else 1]
+        return self._mirrored(images.swapaxes(-2, -1) if self.transpose else images)
 
-    def back(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def back(self, images: Array) -> Array:
         """Undo ``of``."""
-        images = images[..., :: -1 if self.down else 1, :: -1 if self.across else 1]
+        images = self._mirrored(images)
         return images.swapaxes(-2, -1) if self.transpose else images
+
+    def _mirrored(self, images: Array) -> Array:
+        axes = [axis for axis, mirror in ((-2, self.down), (-1, self.across)) if mirror]
+        return namespace(images).flip(images, axis=tuple(axes)) if axes else images
 
 
 def views(count: int) -> tuple[View, ...]:
@@ -42,14 +45,15 @@ def views(count: int) -> tuple[View, ...]:
 
 def calibrated(logits: Logits, temperature: float) -> Logits:
     """Probabilities softmax(logits / ``temperature``) along axis 1 (Guo et al. 2017)."""
-    divisor = np.float32(temperature)
+    divisor = float(np.float32(temperature))
 
-    def probabilities(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    def probabilities(images: Array) -> Array:
         found = logits(images)
-        powers: NDArray[np.float32] = found - found.max(axis=1, keepdims=True)
+        xp = namespace(found)
+        powers = found - xp.max(found, axis=1, keepdims=True)
         powers /= divisor
-        np.exp(powers, out=powers)
-        powers /= powers.sum(axis=1, keepdims=True)
+        xp.exp(powers, out=powers)
+        powers /= xp.sum(powers, axis=1, keepdims=True)
         return powers
 
     return probabilities
@@ -63,12 +67,11 @@ def averaged(logits: Logits, count: int) -> Logits:
     if count == 1:
         return logits
 
-    def average(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        total: NDArray[np.float32] | None = None
-        for view in views(count):
-            answer = view.back(logits(np.ascontiguousarray(view.of(images))))
-            total = answer.copy() if total is None else np.add(total, answer, out=total)
-        assert total is not None
+    def average(images: Array) -> Array:
+        first, *others = views(count)
+        total = copied(first.back(logits(contiguous(first.of(images)))))
+        for view in others:
+            total += view.back(logits(contiguous(view.of(images))))
         total /= count
         return total
 

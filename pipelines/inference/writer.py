@@ -6,9 +6,10 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 from xml.etree import ElementTree
 
 import numpy as np
@@ -96,10 +97,13 @@ class MapWriter:
                 out.update_tags(1, **dict(layer.tags))
                 if layer.scale is not None:
                     out.scales = (layer.scale,) * len(layer.bands)
-            predictor = "NO" if layer.file == CLASSES else "YES"
-            _to_cog(self._work / layer.file, folder / layer.file, layer.overviews, PREDICTOR=predictor)
+        with ThreadPoolExecutor() as pool:  # overviews are made by one thread a file
+            made = [pool.submit(_to_cog, self._work / layer.file, folder / layer.file, layer) for layer in self._layers]
+            counts = self._count([c.name for c in classes])
+            for cog in made:
+                cog.result()
         _write_category_names(folder / CLASSES, [c.name for c in classes])
-        return self._count([c.name for c in classes])
+        return counts
 
     def _count(self, names: list[str]) -> dict[str, int]:
         counts = np.zeros(256, np.int64)
@@ -131,7 +135,7 @@ def alone_at(target: Path) -> Iterator[None]:
         lock.unlink()
 
 
-def _to_cog(source: Path, target: Path, overviews: str, **options: Any) -> None:
+def _to_cog(source: Path, target: Path, layer: Layer) -> None:
     rasterio.shutil.copy(
         source,
         target,
@@ -139,9 +143,9 @@ def _to_cog(source: Path, target: Path, overviews: str, **options: Any) -> None:
         BLOCKSIZE=512,
         COMPRESS="DEFLATE",
         NUM_THREADS="ALL_CPUS",  # the bytes are those of one
-        OVERVIEW_RESAMPLING=overviews,
+        PREDICTOR="NO" if layer.file == CLASSES else "YES",
+        OVERVIEW_RESAMPLING=layer.overviews,
         BIGTIFF="IF_SAFER",
-        **options,
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.errors import BadData
 from pipelines.files import replacing
+from pipelines.inference.arrays import Array, host
 from pipelines.monitoring.features import GROUND, MASK, UNUSABLE, Columns, input_features, mask_feature, output_features
 from pipelines.monitoring.texture import texture_features
 from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileView, metadata, schema, serialized
@@ -163,14 +164,15 @@ class SceneProfile:
     def __call__(
         self,
         rows: slice,
-        pixels: NDArray[np.float32],
+        pixels: Array,
         mask: NDArray[np.uint8],
-        probabilities: NDArray[np.float32] | None = None,
+        probabilities: Array | None = None,
     ) -> None:
         """Take in rows ``rows`` of the scene.
 
         ``pixels`` ``(bands, r, width)`` float32 in physical units, ``mask`` ``(r, width)`` uint8 ``MaskBit`` bits,
-        ``probabilities`` ``(classes, r, width)`` float32, or nothing where only the input is watched.
+        ``probabilities`` ``(classes, r, width)`` float32, or nothing where only the input is watched. Pixels and
+        probabilities may be on a GPU; only the sample is brought here.
         """
         nodata = (mask & MaskBit.NODATA) > 0
         self._pixels += mask.size
@@ -182,12 +184,12 @@ class SceneProfile:
         bits = mask[r, c]
         usable = (bits & UNUSABLE) == 0
         r, c = r[usable], c[usable]
-        columns = input_features(self.bands, pixels[:, r, c])
+        columns = input_features(self.bands, host(pixels[:, r, c]))
         columns |= texture_features(self.bands, pixels, (mask & UNUSABLE) == 0, r, c)
         if self._ground is not None:
             columns[GROUND] = self._ground[rows][r, c]
         if probabilities is not None:
-            columns |= output_features(self.classes, probabilities[:, r, c])
+            columns |= output_features(self.classes, host(probabilities[:, r, c]))
         self._parts[rows.start] = columns | {MASK: mask_feature(bits)}
 
     def columns(self) -> Columns:

@@ -12,6 +12,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.inference.arrays import Array, host
+
 REACH = 8  # pixels of the row to either side
 LEAST = 6  # of the steps along the piece that must be usable
 
@@ -28,21 +30,22 @@ def register_feature(first: str, second: str) -> str:
 
 def texture_features(
     bands: Sequence[str],
-    pixels: NDArray[np.float32],
+    pixels: Array,
     usable: NDArray[np.bool_],
     rows: NDArray[np.integer],
     cols: NDArray[np.integer],
 ) -> dict[str, NDArray[np.float32]]:
     """Detail of each band and register of neighbouring ones at ``rows`` and ``cols``, float32 ``(places,)``.
 
-    ``pixels`` is ``(bands, h, w)``, ``usable`` ``(h, w)``. Detail is the energy of second differences over that of
-    first ones, which is 3 for noise and near 0 for smooth ground (a ratio in the spirit of von Neumann 1941). Register
-    is the correlation of the first differences of two bands. Both are NaN where too little is usable or all is flat.
+    ``pixels`` is ``(bands, h, w)``, here or on a GPU, ``usable`` ``(h, w)``. Detail is the energy of second
+    differences over that of first ones, which is 3 for noise and near 0 for smooth ground (a ratio in the spirit of von
+    Neumann 1941). Register is the correlation of the first differences of two bands. Both are NaN where too little is
+    usable or all is flat.
     """
     width = pixels.shape[-1]
     length = min(2 * REACH + 1, width)
     along = np.clip(cols - REACH, 0, width - length)[:, None] + np.arange(length)
-    piece = pixels[:, rows[:, None], along]
+    piece = host(pixels[:, rows[:, None], along])
     fine = usable[rows[:, None], along]
     steps = np.diff(piece, axis=-1)
     both = fine[:, 1:] & fine[:, :-1]

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.errors import BadData
 from pipelines.evaluation.tracking import store
+from pipelines.inference.arrays import host
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.windows import SIDE
 from pipelines.registry import aliases, record
@@ -75,7 +76,7 @@ def prove(bundle: Bundle) -> None:
     statistics = contract.statistics
     noise = np.random.default_rng(0).normal(size=(2, len(contract.bands), 2 * SIDE, 2 * SIDE))
     pixels = (noise * statistics.stds[:, None, None] + statistics.means[:, None, None]).astype(np.float32)
-    answer = Runtime(bundle)(pixels)
+    answer = host(Runtime(bundle)(pixels))
     expected: tuple[int, ...] = (2, len(contract.classes), 2 * SIDE, 2 * SIDE)
     if contract.task == "detection":  # each place a box and the classes' scores, as many places as it likes
         expected = (2, answer.shape[1], 4 + len(contract.classes)) if answer.ndim == 3 else (2,)

@@ -40,7 +40,7 @@ def test_disagreement_is_the_information_that_the_model_has_on_the_class(bundle,
     answers = iter([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05]])
 
     class Sure:
-        engine, calls, channels, digest, resident_bytes = "", 1, 3, "", 0
+        engine, calls, channels, digest, resident_bytes, device = "", 1, 3, "", 0, None
 
         def __init__(self, bundle, precision):
             self.says = np.array(next(answers), np.float32)

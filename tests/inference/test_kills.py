@@ -24,19 +24,14 @@ class Counted:
     """A runtime that counts windows."""
 
     def __init__(self, runtime):
-        self._runtime, self.windows, self.engine, self.calls = runtime, 0, runtime.engine, runtime.calls
-        self.digest, self.channels = runtime.digest, runtime.channels
+        self._runtime, self.windows = runtime, 0
 
     def __call__(self, pixels):
         self.windows += len(pixels)
         return self._runtime(pixels)
 
-    @property
-    def resident_bytes(self):
-        return self._runtime.resident_bytes
-
-    def working_bytes(self, pixels):
-        return self._runtime.working_bytes(pixels)
+    def __getattr__(self, name):
+        return getattr(self._runtime, name)
 
 
 KILLED = """

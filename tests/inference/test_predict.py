@@ -192,7 +192,7 @@ def test_a_scene_without_data_gives_an_empty_map(tmp_path, bundle, runtime):
 @pytest.mark.parametrize("processors", [1, 4, 64])
 def test_as_many_processors_work_as_the_memory_is_enough_for(processors):
     class Worker:
-        calls, resident_bytes = processors, 400 * 10**6
+        calls, resident_bytes, free_bytes = processors, 400 * 10**6, None
 
         def working_bytes(self, pixels):
             return 1200 * pixels
@@ -204,6 +204,26 @@ def test_as_many_processors_work_as_the_memory_is_enough_for(processors):
     assert given.batch == 8 if processors == 1 else given.batch >= 1
     busy = given.calls * given.batch * Worker().working_bytes(256 * 256)
     assert given.kernel + given.cache + busy + Worker.resident_bytes <= 2 * 10**9
+
+
+def test_a_gpu_is_given_as_many_windows_as_its_own_memory_is_enough_for():
+    class Worker:
+        calls, resident_bytes, free_bytes = 1, 3 * 10**9, 0
+
+        def working_bytes(self, pixels):
+            return 1200 * pixels
+
+    axes = {"down": Axis(10_980, 256, 64), "across": Axis(10_980, 256, 64)}
+    image = {"bands": 6, "width": 10_980, "classes": 6, "block_row": 70 * 10**6}
+    given = {}
+    for Worker.free_bytes in (80 * 10**9, 10**9):
+        found = share(2 * 10**9, Worker(), **image, **axes, batch=8)
+        given[Worker.free_bytes] = found.batch
+        assert found.kernel + found.batch * Worker().working_bytes(256 * 256) <= Worker.free_bytes
+    assert given[80 * 10**9] > 8 > given[10**9] >= 1
+    Worker.free_bytes = 10**8
+    with pytest.raises(BadData, match="of the GPU's memory"):
+        share(2 * 10**9, Worker(), **image, **axes, batch=8)
 
 
 def test_too_little_memory_is_refused_with_the_need(tmp_path, bundle, runtime):

@@ -77,7 +77,7 @@ def whole(bands, classes=CLASSES):
     return np.concatenate([band.probabilities for band in bands], axis=1)
 
 
-def run(source, predictor=pointwise, *, window=32, overlap=8, batch=3, max_memory=PLENTY, calls=2, start=0):
+def run(source, predictor=pointwise, *, window=32, overlap=8, batch=3, max_memory=PLENTY, calls=2, **also):
     return list(
         stitched(
             source,
@@ -89,7 +89,7 @@ def run(source, predictor=pointwise, *, window=32, overlap=8, batch=3, max_memor
             batch=batch,
             max_memory=max_memory,
             calls=calls,
-            start=start,
+            **also,
         )
     )
 

@@ -1,0 +1,143 @@
+"""The way over PyTorch's tensors, which a GPU takes, on the processors of any machine: the same maps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.inference import runtime as runtimes
+from pipelines.inference.arrays import host
+from pipelines.inference.ensemble import Ensemble
+from pipelines.inference.gpu import Gpu, gpu
+from pipelines.inference.predict import PROFILE, predict
+from pipelines.inference.raster import of_file
+from pipelines.inference.runtime import Runtime
+from pipelines.monitoring.profile import SceneProfile, read_profile
+from tests.bundle.trained import BANDS, CLASSES
+from tests.inference.maps import TILING, contents, scene_raster
+from tests.inference.test_stitch import ArraySource, contextual, noise, run, whole
+
+
+class Pretended(Gpu):
+    """Processors in the place of a GPU."""
+
+    free_bytes = 4 * 10**9  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__("cpu")
+
+
+@pytest.fixture
+def tensors(bundle, monkeypatch):
+    """A runtime that works on tensors."""
+    monkeypatch.setattr(runtimes, "gpu", Pretended)
+    return Runtime(bundle)
+
+
+class TensorSource(ArraySource):
+    def read(self, rows):
+        pixels, mask = super().read(rows)
+        return torch.from_numpy(pixels.copy()), mask
+
+
+def on_tensors(predictor):
+    return lambda chips: torch.from_numpy(predictor(chips.numpy()))
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    height=st.integers(1, 200),
+    width=st.integers(1, 90),
+    window=st.sampled_from([(8, 0), (20, 7), (32, 16), (80, 30)]),
+    batch=st.integers(1, 9),
+    data=st.data(),
+)
+def test_the_kernel_gives_the_same_values_on_tensors_read_ahead_or_not_and_resumed(height, width, window, batch, data):
+    pixels = noise(height, width)
+    mask = (np.random.default_rng(1).random((height, width)) < 0.2).astype(np.uint8)
+    options = {"window": window[0], "overlap": window[1], "batch": batch}
+    expected = run(ArraySource(pixels, mask), contextual, **options)
+    at = data.draw(st.integers(0, len(expected) - 1))
+    for read_ahead in (False, True):
+        source = TensorSource(pixels, mask)
+        start = expected[at].rows.start
+        found = run(source, on_tensors(contextual), **options, read_ahead=read_ahead, start=start)
+        assert [band.rows for band in found] == [band.rows for band in expected[at:]]
+        for one, other in zip(found, expected[at:], strict=True):
+            assert np.array_equal(one.pixels.numpy(), other.pixels) and np.array_equal(one.mask, other.mask)
+            assert np.allclose(one.probabilities.numpy(), other.probabilities, atol=1e-6)
+        assert isinstance(found[0].probabilities, torch.Tensor)
+    assert whole(expected).shape == (3, height, width)
+
+
+def levels(folder, name):
+    with rasterio.open(folder / name) as made:
+        return made.read().astype(int)
+
+
+def recorder(scene):
+    return SceneProfile(BANDS, CLASSES, 2_000, (scene.height, scene.width), scene)
+
+
+def test_a_map_made_on_tensors_is_the_processors_own(tmp_path, bundle, runtime, tensors):
+    scene, raster, mask = scene_raster(tmp_path, bundle)
+    also = ["probabilities", "entropy"]
+    predict(raster, bundle, runtime, tmp_path / "one", TILING, recorder=recorder(scene), also=also)
+    predict(raster, bundle, tensors, tmp_path / "two", TILING, recorder=recorder(scene), also=also)
+    predict(raster, bundle, tensors, tmp_path / "three", TILING, recorder=recorder(scene), also=also)
+    assert set(contents(tmp_path / "one")) == set(contents(tmp_path / "two"))
+    for name in ("classes.tif", "confidence.tif", "probabilities.tif", "entropy.tif"):
+        one, two = levels(tmp_path / "one", name), levels(tmp_path / "two", name)
+        assert (np.abs(one - two) > (name != "classes.tif")).mean() < 1e-3  # rounding decides a few
+        assert (two[:, mask != 0] == 255).all() and (two[:, mask == 0] != 255).all()
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    seen = [read_profile(tmp_path / folder / PROFILE).view.to_pandas() for folder in ("one", "two")]
+    assert list(seen[0].index) == list(seen[1].index)
+    for column in ("counts/n", "distribution/mean", "distribution/stddev"):
+        assert np.allclose(seen[0][column].fillna(0), seen[1][column].fillna(0), atol=1e-4)
+    assert "torch cpu f32" in (tmp_path / "two" / "item.json").read_text()
+
+
+def test_a_file_with_holes_and_no_numbers_is_masked_alike(tmp_path, bundle, runtime, tensors):
+    pixels = np.random.default_rng(0).uniform(0.05, 0.5, (3, 90, 70)).astype(np.float32)
+    pixels[0, 10:20, 5:30], pixels[1, 50, 50], pixels[2, 60, 60] = np.nan, np.inf, 3e33
+    grid = {"driver": "GTiff", "count": 3, "height": 90, "width": 70, "dtype": "float32", "crs": "EPSG:32633"}
+    with rasterio.open(tmp_path / "made.tif", "w", **grid, transform=rasterio.Affine(10, 0, 4e5, 0, -10, 5e6)) as out:
+        out.write(pixels)
+        out.descriptions = BANDS
+    raster = of_file(tmp_path / "made.tif", bundle.contract)
+    for name, worker in (("one", runtime), ("two", tensors)):
+        predict(raster, bundle, worker, tmp_path / name, TILING)
+    holes = [levels(tmp_path / name, "classes.tif") == 255 for name in ("one", "two")]
+    assert np.array_equal(*holes) and holes[0].sum() == 10 * 25 + 2
+
+
+def test_views_and_ensembles_are_averaged_there(bundle, runtime, tensors, monkeypatch):
+    pixels = np.random.default_rng(0).uniform(0, 0.5, (2, 3, 64, 64)).astype(np.float32)
+    eight = bundle.__class__(bundle.folder, bundle.contract.model_copy(update={"views": 8}), bundle.uri)
+    turned = Runtime(eight)(pixels)
+    both = Ensemble([bundle, eight])(pixels)
+    assert isinstance(turned, torch.Tensor) and both.shape == (2, 4, 64, 64)
+    monkeypatch.setattr(runtimes, "gpu", lambda: None)
+    assert np.allclose(host(turned), Runtime(eight)(pixels), atol=1e-4)
+    assert np.allclose(host(both), Ensemble([bundle, eight])(pixels), atol=1e-4)
+
+
+def test_whoever_asks_for_a_precision_is_answered_by_processors(bundle, tensors):
+    assert tensors.device == "cpu" and Runtime(bundle, precision="f32").device is None
+
+
+@pytest.mark.skipif(gpu() is None, reason="this machine has no GPU")
+def test_a_gpu_gives_the_processors_map(tmp_path, bundle, runtime):
+    scene, raster, _ = scene_raster(tmp_path, bundle, 700, 600)
+    predict(raster, bundle, Runtime(bundle, precision="f32"), tmp_path / "one", TILING, recorder=recorder(scene))
+    for name in ("two", "three"):
+        predict(raster, bundle, Runtime(bundle), tmp_path / name, TILING, recorder=recorder(scene))
+    apart = np.abs(levels(tmp_path / "one", "confidence.tif") - levels(tmp_path / "two", "confidence.tif"))
+    assert (apart > 1).mean() < 1e-2
+    for name in ("classes.tif", "confidence.tif"):
+        assert (tmp_path / "three" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
