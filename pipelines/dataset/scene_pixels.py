@@ -7,6 +7,7 @@ as to load twenty chips, and every later stage would depend on the labels and th
 from __future__ import annotations
 
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -60,15 +61,24 @@ class ScenePixels:
         self._bands, self._dtype = bands, dtype
         self._verified: set[int] = set()
         self._openers: list[Any] = []
+        self._alone = threading.Lock()  # open files are for one thread at a time
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_openers": []}  # open files stay in their process
+        return {name: value for name, value in self.__dict__.items() if name != "_alone"} | {"_openers": []}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)  # open files stayed in their process
+        self._alone = threading.Lock()
 
     def read(self, rows: NDArray[np.integer], crop: Crop) -> NDArray[Any]:
         """The windows ``(n, bands, side, side)``.
 
         Raises ``BadData`` if a scene is not in the catalog, is not what it was, or cannot be read.
         """
+        with self._alone:
+            return self._read(rows, crop)
+
+    def _read(self, rows: NDArray[np.integer], crop: Crop) -> NDArray[Any]:
         images = np.empty((len(rows), self._bands, crop.side, crop.side), self._dtype)
         scene, corner = self._scene[rows], self._corner[rows] + crop.corners
         for number in np.unique(scene).tolist():

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from pipelines.config.params import Train
 from pipelines.dataset.boxes import BoxStore, usable
@@ -17,7 +17,7 @@ from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.statistics import Statistics
 from pipelines.labels.boxes import VISIBLE, Boxes
 from pipelines.training.augment import Attitude
-from pipelines.training.batches import BatchOrder, ChipBatches, Draw, seed_of
+from pipelines.training.batches import BatchOrder, ChipBatches, Draw, Loader, seed_of
 from pipelines.training.checkpoint import Normalized
 from pipelines.training.coco import average_precision, coco_evaluator
 from pipelines.training.detector import Detector, Target
@@ -67,19 +67,17 @@ def turned_boxes(corners: NDArray[np.float32], attitude: Attitude, side: int) ->
     return found
 
 
-def train_loader(store: ChipStore, boxes: BoxStore, statistics: Statistics, train: Train) -> DataLoader[ObjectBatch]:
+def train_loader(store: ChipStore, boxes: BoxStore, statistics: Statistics, train: Train) -> Loader[ObjectBatch]:
     """Shuffled, cropped and augmented batches of the train split."""
     chips = ChipBatches(store, statistics, train.augment, train.seed, train.crop)
     order = BatchOrder(store.rows("train"), train.batch, train.seed)
-    return DataLoader(ObjectBatches(chips, boxes), batch_size=None, sampler=order)
+    return Loader(ObjectBatches(chips, boxes), order)
 
 
-def loader(
-    store: ChipStore, boxes: BoxStore, statistics: Statistics, split: str, batch: int
-) -> DataLoader[ObjectBatch]:
+def loader(store: ChipStore, boxes: BoxStore, statistics: Statistics, split: str, batch: int) -> Loader[ObjectBatch]:
     """Batches of a split as they are, in the order of the index."""
     chips = ObjectBatches(ChipBatches(store, statistics, (), 0), boxes)
-    return DataLoader(chips, batch_size=None, sampler=BatchOrder(store.rows(split), batch, None))
+    return Loader(chips, BatchOrder(store.rows(split), batch, None))
 
 
 class DetectionTask(L.LightningModule):

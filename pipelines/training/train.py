@@ -147,7 +147,7 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     trainer = L.Trainer(
         accelerator="gpu" if cuda else "cpu",
         devices=1,
-        precision=_precision(settings.precision, cuda),
+        precision=precision(settings.precision, cuda),
         max_epochs=settings.epochs,
         callbacks=[history, *freezing, *averaging, *([hard] if hard else []), stopping, keep],
         deterministic="warn" if cuda else False,  # on a CPU all that is used here is deterministic anyway
@@ -206,7 +206,7 @@ def _course(
     )
 
 
-def _precision(asked: str, cuda: bool) -> Any:
+def precision(asked: str, cuda: bool) -> Any:
     if asked == "auto" and not cuda:
         able = torch.cpu.get_capabilities()
         return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"

@@ -121,6 +121,20 @@ def test_only_train_chips_are_augmented_and_each_epoch_differs(tmp_path):
     assert torch.equal(epoch(1), epoch(1))
 
 
+def test_several_threads_make_the_batches_that_one_makes(tmp_path):
+    data = make_workspace(tmp_path) / "data"
+    store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")
+    epochs = []
+    for threads in (0, 3):
+        train = train_loader(store, statistics, 4, ["flip", "rotate90", "brightness", "contrast"], seed=3, crop=32)
+        train.threads = threads
+        train.sampler.set_epoch(1)
+        epochs.append(list(train))
+    for one, other in zip(*epochs, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+    assert len(epochs[0]) > 2
+
+
 def test_masked_pixels_reach_the_network_as_the_mean_and_others_in_physical_units(tmp_path):
     data = make_workspace(tmp_path) / "data"
     store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")
