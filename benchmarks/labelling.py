@@ -65,7 +65,8 @@ class Network:
         self.mean, self.deviation = (
             torch.from_numpy(part(images, axis=(0, 2, 3)))[:, None, None] for part in (np.mean, np.std)
         )
-        self.net = build(params.model, images.shape[1], 2).to(memory_format=torch.channels_last)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.net = build(params.model, images.shape[1], 2).to(self.device).to(memory_format=torch.channels_last)
         loss = CombinedLoss(params.loss)
         optimizer = torch.optim.AdamW(self.net.parameters(), lr=params.lr, weight_decay=params.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.lr, total_steps=steps)
@@ -78,7 +79,9 @@ class Network:
                 for part in (images * rng.uniform(0.8, 1.2), labels)
             )
             with self._precision():
-                found = loss(self.net(self._scaled(x.astype(np.float32))), torch.from_numpy(y.astype(np.int64)))
+                found = loss(
+                    self.net(self._scaled(x.astype(np.float32))), torch.from_numpy(y.astype(np.int64)).to(self.device)
+                )
             optimizer.zero_grad()
             found.backward()
             optimizer.step()
@@ -88,17 +91,17 @@ class Network:
     def _precision(self) -> torch.autocast:
         """As `train.precision: auto` has it on processors."""
         able = torch.cpu.get_capabilities()
-        return torch.autocast(
-            "cpu", torch.bfloat16, enabled=any(able.get(f"{kind}_bf16") for kind in ("avx512", "amx"))
-        )
+        short = self.device == "cuda" or any(able.get(f"{kind}_bf16") for kind in ("avx512", "amx"))
+        return torch.autocast(self.device, torch.bfloat16, enabled=short)
 
     def _scaled(self, images: NDArray[np.float32]) -> torch.Tensor:
-        return ((torch.from_numpy(images) - self.mean) / self.deviation).contiguous(memory_format=torch.channels_last)
+        scaled = (torch.from_numpy(images) - self.mean) / self.deviation
+        return scaled.to(self.device).contiguous(memory_format=torch.channels_last)
 
     def __call__(self, tile: Look) -> NDArray[np.float32]:
         """Probabilities ``(classes, h, w)`` of a whole tile."""
         with torch.inference_mode(), self._precision():
-            answer = self.net(self._scaled(tile.pixels[None])).float()
+            answer = self.net(self._scaled(tile.pixels[None])).float().cpu()
         return np.asarray(functional.softmax(answer, dim=1)[0].numpy())
 
 

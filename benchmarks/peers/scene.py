@@ -39,5 +39,7 @@ def make_scene(folder: Path, side: int) -> Scene:
 
 def _to_cog(path: Path) -> None:
     plain = path.rename(path.with_name(f"plain-{path.name}"))
-    rasterio.shutil.copy(plain, path, driver="COG", BLOCKSIZE=512, COMPRESS="DEFLATE", PREDICTOR="YES", NUM_THREADS="2")
+    rasterio.shutil.copy(
+        plain, path, driver="COG", BLOCKSIZE=512, COMPRESS="DEFLATE", PREDICTOR="YES", NUM_THREADS="ALL_CPUS"
+    )
     plain.unlink()

@@ -31,8 +31,11 @@ class OfNumbers(nn.Module):
         return self.network((pixels * SCALE - MEAN) / SPREAD)
 
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def load(folder: Path) -> nn.Module:
-    """That of the folder, to predict with."""
+    """That of the folder, to predict with, on ``DEVICE``."""
     network = unet()
     network.load_state_dict(torch.load(folder / NETWORK, weights_only=True))
-    return OfNumbers(network).eval()
+    return OfNumbers(network).eval().to(DEVICE)

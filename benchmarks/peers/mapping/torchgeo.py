@@ -12,7 +12,7 @@ from torchgeo.samplers import GridGeoSampler
 
 from benchmarks.peers import IMAGE
 from benchmarks.peers.contender import BATCH, WINDOW, given, timed
-from benchmarks.peers.mapping.network import load
+from benchmarks.peers.mapping.network import DEVICE, load
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
         with rasterio.open(out / "map.tif", "w", **profile) as target:
             for batch in DataLoader(dataset, BATCH, sampler=sampler, collate_fn=stack_samples):
                 with torch.inference_mode():
-                    classes = network(batch["image"]).argmax(1).numpy().astype(np.uint8)
+                    classes = network(batch["image"].to(DEVICE)).argmax(1).cpu().numpy().astype(np.uint8)
                 for (x, y, _), found in zip(batch["bounds"], classes, strict=True):
                     window = from_bounds(x.start, y.start, x.stop, y.stop, target.transform).round_offsets()
                     height, width = target.height - int(window.row_off), target.width - int(window.col_off)

@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from benchmarks.peers import IMAGE
 from benchmarks.peers.contender import BATCH, WINDOW, given, timed
-from benchmarks.peers.mapping.network import load
+from benchmarks.peers.mapping.network import DEVICE, load
 
 
 def main() -> None:
@@ -24,7 +24,8 @@ def main() -> None:
                 over = any(w.row_off + WINDOW > source.height or w.col_off + WINDOW > source.width for w in batch)
                 pixels = np.stack([source.read(window=window, boundless=over) for window in batch])
                 with torch.inference_mode():
-                    classes = network(torch.from_numpy(pixels.astype(np.float32))).argmax(1).numpy().astype(np.uint8)
+                    logits = network(torch.from_numpy(pixels.astype(np.float32)).to(DEVICE))
+                    classes = logits.argmax(1).cpu().numpy().astype(np.uint8)
                 for window, found in zip(batch, classes, strict=True):
                     inside = window.intersection(Window(0, 0, source.width, source.height))
                     target.write(found[: inside.height, : inside.width], 1, window=inside)
