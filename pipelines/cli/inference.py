@@ -57,13 +57,9 @@ def predict(
         raise BadData(f"Several rasters are called {', '.join(doubled)}; predict them into different folders.")
     bundle = open_bundle(model)
     contract = bundle.contract
-    tiling = Tiling(
-        window=contract.window if window is None else window,
-        overlap=contract.overlap if overlap is None else overlap,
-        batch=batch or contract.batch,
-        max_memory=parse_size(max_memory),
-    )
+    bytes_at_most = parse_size(max_memory)
     runtime = Ensemble([bundle, *map(open_bundle, averaged)]) if averaged else Runtime(bundle)
+    tiling = Tiling.of(contract, runtime, bytes_at_most, window, overlap, batch)
     mapped, failed = [], {}
     for path in rasters:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import partial
 from pathlib import Path
 
 from pipelines.bundle.session import Precision
@@ -25,19 +26,26 @@ class Gpu:
 
     @property
     def free_bytes(self) -> int:
-        return self._torch.cuda.mem_get_info(self.name)[0]
+        """What nobody has, and what this process has and does not use."""
+        cuda = self._torch.cuda
+        unused = cuda.memory_reserved(self.name) - cuda.memory_allocated(self.name)
+        return int(cuda.mem_get_info(self.name)[0] + unused)
 
     def open_graph(self, path: Path, precision: Precision) -> Logits:
-        """The graph; ``precision`` is that of the arithmetic, results are float32."""
+        """The graph, to be called from one thread at a time.
+
+        ``precision`` is that of the arithmetic, full precision without TensorFloat-32; results are float32. The same
+        pixels give the same bytes.
+        """
         from pipelines.bundle.export import load_pt2
 
         torch = self._torch
-        torch.backends.cudnn.deterministic = True  # a map that is made again is to have the same bytes
-        torch.backends.cudnn.allow_tf32 = False  # which is not full precision
+        exact = partial(torch.backends.cudnn.flags, enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
         graph = load_pt2(path).to(self.name).to(memory_format=torch.channels_last)
 
         def answer(pixels: Array) -> Array:
-            with torch.no_grad(), torch.autocast(self.name, torch.bfloat16, enabled=precision == "bf16"):
+            short = torch.autocast(self.name, torch.bfloat16, enabled=precision == "bf16")
+            with torch.no_grad(), exact(), short:
                 return graph(pixels.contiguous(memory_format=torch.channels_last)).float()
 
         return answer

@@ -12,7 +12,6 @@ from pipelines.inference.windows import Axis
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 _LEAST_CACHE = 16 * 10**6
-AT_ONCE = 4 * 2**20  # pixels of windows that a GPU is given at a time
 
 
 class Worker(Protocol):
@@ -66,22 +65,21 @@ def share(
 
     ``block_row`` is the size of one row of the raster's blocks, decoded; with three in the cache none is decoded twice.
     What fits decides how many threads work, and then how many windows each takes at a time. On a GPU network and kernel
-    have its free memory, and windows are many enough at once, ``batch`` or more, to keep it busy. Raises ``BadData``
-    naming the need if not even one window in one thread fits.
+    have its free memory, and the budget bounds GDAL's cache alone. Raises ``BadData`` naming the need if not even one
+    window in one thread fits.
     """
-    here = worker.resident_bytes
+    here, free = worker.resident_bytes, worker.free_bytes
     cache = max(_LEAST_CACHE, min(3 * block_row, budget // 4))
-    left = budget - here - cache
-    if worker.free_bytes is not None:
-        left = worker.free_bytes * 9 // 10
-        batch = max(batch, min(AT_ONCE // (down.window * across.window), len(across.starts)))
+    left = budget - here - cache if free is None else free * 9 // 10
     working = worker.working_bytes(down.window * across.window)
 
     def need(calls: int, count: int) -> int:
-        kernel = memory_need(bands, width, classes=classes, down=down, across=across, batch=count, calls=calls)
+        axes: dict[str, Axis] = {"down": down, "across": across}
+        ahead = free is not None
+        kernel = memory_need(bands, width, classes=classes, batch=count, calls=calls, read_ahead=ahead, **axes)
         return kernel + calls * count * working
 
-    if need(1, 1) > left and worker.free_bytes is not None:
+    if need(1, 1) > left and free is not None:
         raise BadData(
             f"Predicting an image {width} pixels wide needs {need(1, 1) / 1e6:.0f} MB of the GPU's memory, of which "
             f"{left / 1e6:.0f} MB are free for it; choose a smaller window, or free the GPU."

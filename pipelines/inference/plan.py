@@ -157,8 +157,8 @@ def map_shard(
     assert bundle.version is not None
     contract = bundle.contract
     folder = version_folder(predictions, bundle.version)
-    tiling = Tiling(contract.window, contract.overlap, contract.batch, max_memory)
     runtime = Runtime(bundle)
+    tiling = Tiling.of(contract, runtime, max_memory)
     began = time.monotonic()
     mapped, failed = [], []
     megapixels = 0.0

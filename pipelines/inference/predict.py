@@ -8,6 +8,7 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -50,16 +51,33 @@ class Recorder(Observer, Protocol):
     def restore(self, state: dict[str, NDArray]) -> None: ...
 
 
+_AT_ONCE = 4 * 2**20  # pixels of windows that a GPU is given at a time, where a batch has fewer
+
+
 @dataclass(frozen=True)
 class Tiling:
     """How a raster is cut: at most ``window`` pixels a side and ``batch`` windows at once; ``max_memory`` bytes of the
-    whole process.
+    whole process, or on a GPU of GDAL's cache.
     """
 
     window: int
     overlap: int
     batch: int
     max_memory: int
+
+    @staticmethod
+    def of(
+        contract: Contract,
+        runtime: Runtime | Ensemble,
+        max_memory: int,
+        window: int | None = None,
+        overlap: int | None = None,
+        batch: int | None = None,
+    ) -> Tiling:
+        """The contract's own, but for what is given. On a GPU a batch is large enough to keep it busy."""
+        window = contract.window if window is None else window
+        usual = contract.batch if runtime.device is None else max(contract.batch, _AT_ONCE // window**2)
+        return Tiling(window, contract.overlap if overlap is None else overlap, batch or usual, max_memory)
 
     def axes(self, raster: Raster, task: Task) -> tuple[Axis, Axis]:
         return axes(raster.height, raster.width, self.window, self.overlap, task)
@@ -117,10 +135,11 @@ def predict(
             objects = None
             if contract.task == "detection":
                 objects = _objects(source, contract, runtime, (down, across), allowance, work, raster.id)
-            bands = _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects)
-            for band in ahead(bands, 1 if runtime.device else 0):  # a GPU goes on while rows are written
-                _put(writer, recorder, work, band, len(contract.classes))
-                report(band.rows.stop, raster.height, f"rows of {raster.id}")
+            rows = _bands(source, contract, runtime, (down, across), allowance, writer.rows, objects)
+            with closing(ahead(rows, 1 if runtime.device else 0)) as bands:  # a GPU goes on while rows are written
+                for band in bands:
+                    _put(writer, recorder, work, band, len(contract.classes))
+                    report(band.rows.stop, raster.height, f"rows of {raster.id}")
             with replacing(target) as draft:
                 draft.mkdir()
                 told = made_by(bundle) | {"swath:source_sha256": raster.sha256}

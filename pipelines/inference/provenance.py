@@ -41,7 +41,7 @@ class Provenance(BaseModel):
 
 
 class Prediction(Provenance):
-    """Of the map of one image. ``batch`` is what fitted into ``max_memory`` bytes; scale and offset are a Raster's."""
+    """Of the map of one image. ``batch`` is what the memory was enough for; scale and offset are a Raster's."""
 
     kind: Literal["prediction"] = "prediction"
     engine: str  # of the runtime; of an ensemble one for each model, joined by "+"

@@ -77,14 +77,15 @@ class RasterSource:
         self._raster, self._device = raster, device
         self._scale = put(np.array(raster.scale, np.float32)[:, None, None], device)
         self._offset = put(np.array(raster.offset, np.float32)[:, None, None], device)
+        driver = driver_of(raster.image.name)
         # a GPU leaves processors idle, which can decode meanwhile
-        threads = {} if device is None else {"NUM_THREADS": "ALL_CPUS"}
-        self._image = rasterio.open(raster.image, driver=driver_of(raster.image.name), **threads)
+        threads = {"NUM_THREADS": "ALL_CPUS"} if device and driver == "GTiff" else {}
+        self._image = rasterio.open(raster.image, driver=driver, **threads)
         self._mask = rasterio.open(raster.mask) if raster.mask else None
         dtype = np.dtype(self._image.dtypes[0])
         largest = float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else np.inf
         physical = [largest * abs(s) + abs(o) for s, o in zip(raster.scale, raster.offset, strict=True)]
-        self._may_be_unmeasured = max(physical) >= UNMEASURED
+        self._may_be_unmeasured = not all(value < UNMEASURED for value in physical)  # NaN too
         self._has_own_mask = any(
             MaskFlags.per_dataset in flags or MaskFlags.alpha in flags for flags in self._image.mask_flag_enums
         )

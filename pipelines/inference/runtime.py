@@ -57,7 +57,7 @@ class Runtime:
                 f"not {tuple(pixels.shape)}; choose another window."
             )
         if isinstance(pixels, np.ndarray):
-            pixels = put(pixels.astype(np.float32, copy=False), self.device)
+            pixels = put(np.ascontiguousarray(pixels, np.float32), self.device)
         return self._answer(contiguous(pixels))
 
     @property

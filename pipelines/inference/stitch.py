@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,8 @@ def stitched(
 
     Raises ``BadData`` if ``max_memory`` cannot hold one row of windows.
     """
-    need = memory_need(source.bands, source.width, classes=classes, down=down, across=across, batch=1, calls=calls)
+    common: dict[str, Any] = {"down": down, "across": across, "calls": calls, "read_ahead": read_ahead}
+    need = memory_need(source.bands, source.width, classes=classes, batch=1, **common)
     if need > max_memory:
         raise BadData(
             f"A raster {source.width} pixels wide with {source.bands} bands and {classes} classes needs "
@@ -90,11 +92,13 @@ def stitched(
     sums: Array = None  # until it shows where pixels lie
     row = None
     in_a_row = -(-len(across.starts) // batch) + 1  # steps
-    with ThreadPoolExecutor(calls) as pool:
-        steps = ahead(
-            _steps(source, np.asarray(fill, np.float32), down, across, batch, start), in_a_row if read_ahead else 0
-        )
-        for step, answer in _answered(steps, predictor, pool, _AHEAD * calls):
+    made = _steps(source, np.asarray(fill, np.float32), down, across, batch, start)
+    with (
+        ThreadPoolExecutor(calls) as pool,
+        closing(ahead(made, in_a_row if read_ahead else 0)) as steps,
+        closing(_answered(steps, predictor, pool, _AHEAD * calls)) as answered,
+    ):
+        for step, answer in answered:
             at, top = step.at, down.starts[step.at]
             if sums is None:
                 xp, shape = namespace(step.pixels), (classes, down.window, source.width)
@@ -157,7 +161,7 @@ def _steps(
 
 def _answered(
     steps: Iterator[_Seen | _Finished], predictor: Predictor, pool: ThreadPoolExecutor, most: int
-) -> Iterator[tuple[_Seen | _Finished, Array]]:
+) -> Generator[tuple[_Seen | _Finished, Array]]:
     """Each step in order with what the predictor says of it, of which ``most`` are asked beforehand."""
     waiting: deque[_Waiting] = deque()
     try:
@@ -185,12 +189,24 @@ def row_bands(down: Axis, start: int = 0) -> list[slice]:
     return [slice(a, b) for a, b in pairwise(ends) if b > a and b > start]
 
 
-def memory_need(bands: int, width: int, *, classes: int, down: Axis, across: Axis, batch: int, calls: int = 1) -> int:
+def memory_need(
+    bands: int,
+    width: int,
+    *,
+    classes: int,
+    down: Axis,
+    across: Axis,
+    batch: int,
+    calls: int = 1,
+    read_ahead: bool = False,
+) -> int:
     """Bytes that ``stitched`` takes for itself: rolling pixels and sums, bands handed out, and batches."""
     row = width * (4 * (bands + classes) + 1)
     rolling = row * down.window * 2  # moving the strip and the sums makes a copy of either at worst
     handed_out = row * down.window * 2  # one is waiting while another is written
-    return rolling + handed_out + batch * _batch_need(bands, classes, down, across, calls)
+    chips = 4 * bands * down.window * across.window * len(across.starts)
+    read = chips + row * down.window if read_ahead else 0  # the next row of windows and the rows that it finishes
+    return rolling + handed_out + read + batch * _batch_need(bands, classes, down, across, calls)
 
 
 def _batch_need(bands: int, classes: int, down: Axis, across: Axis, calls: int) -> int:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pipelines.config.params import LabelClass
 from pipelines.errors import SwathError
 from pipelines.files import read_json, replacing, write_json
+from pipelines.inference.arrays import Array
 from pipelines.inference.layers import CLASSES, NODATA, Layer
 
 
@@ -65,7 +66,7 @@ class MapWriter:
             rasterio.open(self._work / layer.file, "w", driver="GTiff", **grid, **plain).close()  # allocates all rows
         self._note(0)
 
-    def write(self, rows: slice, probabilities: NDArray[np.float32], mask: NDArray[np.uint8]) -> None:
+    def write(self, rows: slice, probabilities: Array, mask: NDArray[np.uint8]) -> None:
         """Write rows of ``(classes, rows, width)`` into all layers; when it returns they survive a kill."""
         if rows.start != self.rows:
             raise SwathError(f"Rows from {rows.start} came where rows from {self.rows} were due.")

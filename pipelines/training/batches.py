@@ -118,7 +118,7 @@ class ChipBatches(Dataset[Batch]):
         return batch, crop, lie
 
 
-_MOST_THREADS = 8  # more make an epoch's first batch come later, since all are made at the same time
+_MOST_THREADS = 4  # which are enough for an H100; more hold more batches, and an epoch's first one comes later
 
 
 class Loader(DataLoader[T]):
@@ -130,14 +130,15 @@ class Loader(DataLoader[T]):
 
     def __init__(self, batches: Dataset[T], order: BatchOrder) -> None:
         super().__init__(batches, batch_size=None, sampler=order)
-        self.threads = min(cpu_count(), _MOST_THREADS) if torch.cuda.is_available() else 0
+        self.pinned = torch.cuda.is_available()
+        self.threads = min(cpu_count(), _MOST_THREADS) if self.pinned else 0
 
     def __iter__(self) -> Iterator[T]:  # type: ignore[override]
-        return mapped(self._pinned, self.sampler, self.threads) if self.threads else super().__iter__()
+        return mapped(self._batch, self.sampler, self.threads) if self.threads else super().__iter__()
 
-    def _pinned(self, draw: Draw) -> T:
+    def _batch(self, draw: Draw) -> T:
         batch = self.dataset[draw]
-        found: T = apply_to_collection(batch, Tensor, Tensor.pin_memory) if torch.cuda.is_available() else batch
+        found: T = apply_to_collection(batch, Tensor, Tensor.pin_memory) if self.pinned else batch
         return found
 
 

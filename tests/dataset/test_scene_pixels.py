@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,15 @@ def test_windows_of_scenes_are_the_pixels_of_shards_in_any_order(town: Town, chi
         assert np.array_equal(found, expected) and np.array_equal(again, expected)
     assert left.gather(rows[:0])[0].shape == written.gather(rows[:0])[0].shape
     assert train_statistics(left) == train_statistics(written)
+
+
+def test_several_threads_may_ask_at_once(town: Town, chips: Path) -> None:
+    written, left = ChipStore(town.data / "chips"), ChipStore(chips)
+    random = np.random.default_rng(0)
+    batches = [random.integers(len(written), size=5) for _ in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for rows, (found, *_) in zip(batches, pool.map(left.gather, batches), strict=True):
+            assert np.array_equal(found, written.gather(rows)[0])
 
 
 def test_a_scene_that_is_not_what_it_was_is_not_read(town: Town, chips: Path) -> None:

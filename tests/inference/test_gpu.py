@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import closing
+
 import numpy as np
 import pytest
 import rasterio
@@ -12,23 +16,17 @@ from hypothesis import strategies as st
 from pipelines.inference import runtime as runtimes
 from pipelines.inference.arrays import host
 from pipelines.inference.ensemble import Ensemble
-from pipelines.inference.gpu import Gpu, gpu
-from pipelines.inference.predict import PROFILE, predict
+from pipelines.inference.gpu import gpu
+from pipelines.inference.predict import PROFILE, Tiling, predict
 from pipelines.inference.raster import of_file
 from pipelines.inference.runtime import Runtime
+from pipelines.inference.stitch import stitched
+from pipelines.inference.windows import Axis
 from pipelines.monitoring.profile import SceneProfile, read_profile
 from tests.bundle.trained import BANDS, CLASSES
 from tests.inference.maps import TILING, contents, scene_raster
-from tests.inference.test_stitch import ArraySource, contextual, noise, run, whole
-
-
-class Pretended(Gpu):
-    """Processors in the place of a GPU."""
-
-    free_bytes = 4 * 10**9  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        super().__init__("cpu")
+from tests.inference.pretended import Pretended
+from tests.inference.test_stitch import ArraySource, contextual, noise, run
 
 
 @pytest.fixture
@@ -71,7 +69,40 @@ def test_the_kernel_gives_the_same_values_on_tensors_read_ahead_or_not_and_resum
             assert np.array_equal(one.pixels.numpy(), other.pixels) and np.array_equal(one.mask, other.mask)
             assert np.allclose(one.probabilities.numpy(), other.probabilities, atol=1e-6)
         assert isinstance(found[0].probabilities, torch.Tensor)
-    assert whole(expected).shape == (3, height, width)
+
+
+class Slow(TensorSource):
+    """Takes a while to read, and tells when it is closed too early."""
+
+    reading = 0
+
+    def read(self, rows):
+        self.reading += 1
+        time.sleep(0.05)
+        found = super().read(rows)
+        self.reading -= 1
+        return found
+
+
+def failing(chips):
+    raise RuntimeError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("fault", ["network", "consumer"])
+def test_after_an_error_nothing_is_being_read_any_more(fault):
+    source, before = Slow(noise(300, 40)), threading.active_count()
+    given = {"classes": 3, "fill": [0.0, 0.0], "down": Axis(300, 32, 8), "across": Axis(40, 32, 8), "batch": 1}
+    given |= {"max_memory": 10**9, "read_ahead": True}
+    with (
+        pytest.raises(RuntimeError, match="CUDA out of memory"),
+        closing(stitched(source, failing if fault == "network" else on_tensors(contextual), **given)) as bands,
+    ):
+        try:
+            for _ in bands:
+                failing(None)
+        finally:
+            bands.close()  # as `predict` does before it closes the file
+            assert source.reading == 0 and threading.active_count() == before
 
 
 def levels(folder, name):
@@ -125,6 +156,24 @@ def test_views_and_ensembles_are_averaged_there(bundle, runtime, tensors, monkey
     monkeypatch.setattr(runtimes, "gpu", lambda: None)
     assert np.allclose(host(turned), Runtime(eight)(pixels), atol=1e-4)
     assert np.allclose(host(both), Ensemble([bundle, eight])(pixels), atol=1e-4)
+
+
+def test_bfloat16_is_computed_only_where_the_bundle_allows_it(tmp_path, bundle, runtime, tensors, monkeypatch):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    monkeypatch.setattr(Pretended, "has_bf16", True)
+    allowed = bundle.__class__(bundle.folder, bundle.contract.model_copy(update={"bf16": True}), bundle.uri)
+    assert (Runtime(allowed).engine, Runtime(bundle).engine) == ("torch cpu bf16", "torch cpu f32")
+    predict(raster, bundle, runtime, tmp_path / "one", TILING)
+    predict(raster, allowed, Runtime(allowed), tmp_path / "two", TILING)
+    apart = np.abs(levels(tmp_path / "one", "confidence.tif") - levels(tmp_path / "two", "confidence.tif"))
+    assert apart.max() > 0 and (apart > 3).mean() < 1e-2
+
+
+def test_a_gpu_is_given_larger_batches_unless_a_person_says_how_many(bundle, runtime, tensors):
+    contract = bundle.contract
+    assert Tiling.of(contract, runtime, 10**9).batch == contract.batch
+    assert Tiling.of(contract, tensors, 10**9, window=256).batch == 64
+    assert Tiling.of(contract, tensors, 10**9, window=256, batch=3).batch == 3
 
 
 def test_whoever_asks_for_a_precision_is_answered_by_processors(bundle, tensors):

@@ -27,6 +27,7 @@ from pipelines.config import load_params
 from pipelines.config.params import Model, Params
 from pipelines.errors import BadData
 from pipelines.files import read_json
+from pipelines.inference import runtime as runtimes
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_file
 from pipelines.inference.runtime import Runtime
@@ -35,6 +36,7 @@ from pipelines.training.augment import Attitude, turned
 from pipelines.training.detection import turned_boxes
 from pipelines.training.detector import Detector
 from pipelines.training.network import build
+from tests.inference.pretended import Pretended
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("snapshot", "split", "chip", "validate", "statistics", "profile", "train", "evaluate")
@@ -165,7 +167,9 @@ def test_rings_are_found_among_blots_which_single_pixels_cannot_tell(home: Path)
 
 
 @pytest.mark.slow
-def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(home: Path, tmp_path: Path) -> None:
+def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     picture, boxes = ponds(400, np.random.default_rng(7))
     write(tmp_path / "scene.tif", picture)
     build_bundle(home, load_params(home / "params.yaml"), tmp_path / "bundle")
@@ -193,6 +197,10 @@ def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(home: Path, 
         classes = source.read(1)
     drawn = sum(area for area in found.geometry.area)
     assert 0.8 * drawn < (classes == 1).sum() < 1.2 * drawn
+    monkeypatch.setattr(runtimes, "gpu", Pretended)
+    predict(raster, bundle, Runtime(bundle), tmp_path / "tensors", Tiling(128, 64, 8, 16 * 10**9))
+    same = gpd.read_parquet(tmp_path / "tensors" / "objects.parquet")
+    assert len(same) == len(found) and same.union_all().symmetric_difference(found.union_all()).area < 0.01 * drawn
 
 
 @pytest.mark.slow
