@@ -86,6 +86,10 @@ def test_each_service_has_the_secrets_that_it_uses_and_no_others():
     }
 
 
+def test_who_fetches_scenes_and_nobody_else_has_the_key_of_a_source():
+    assert {name for name, service in SERVICES.items() if "PC_SDK_" in str(service.get("environment"))} == {"worker-io"}
+
+
 def test_the_script_makes_every_secret_that_is_required_and_each_time_others():
     required = {name for name, rest in variables().items() if rest.startswith(":?")}
     one, other = made_secrets(), made_secrets()
