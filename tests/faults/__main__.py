@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 
 from tests.faults.record import Outcome, table
@@ -31,28 +32,33 @@ def main() -> None:
     outcomes: list[Outcome] = []
     for part, strike in (("desk", _desk), ("scheduler", _scheduler)):
         wanted = asked.part in (None, part) and (not asked.only or (":round:" in asked.only) == (part == "scheduler"))
-        for one in strike(asked) if wanted else ():
-            outcomes.append(one)
-            print(f"{one.name}: {one.kind}: {one.fate} {one.note}", flush=True)
-            if time.monotonic() > deadline:
-                break
+        if not wanted:
+            continue
+        with closing(strike(asked)) as struck:
+            for some in struck:
+                outcomes += some
+                for one in some:
+                    print(f"{one.name}: {one.kind}: {one.fate} {one.note}", flush=True)
+                if time.monotonic() > deadline:
+                    break
     print(table(outcomes))
 
 
-def _desk(asked: argparse.Namespace) -> Iterator[Outcome]:
+def _desk(asked: argparse.Namespace) -> Generator[list[Outcome]]:
     world = World(asked.work.absolute() / "desk")
     world.enter()
     from tests.faults.desk import strikes  # Airflow, which it imports, reads its configuration at once
 
     source = world.make()
     try:
-        yield from strikes(world, source, asked.each, asked.spoils, asked.seed, asked.only)
+        for one in strikes(world, source, asked.each, asked.spoils, asked.seed, asked.only):
+            yield [one]
     finally:
         source.shutdown()
         world.unmake()
 
 
-def _scheduler(asked: argparse.Namespace) -> Iterator[Outcome]:
+def _scheduler(asked: argparse.Namespace) -> Generator[list[Outcome]]:
     world = World(asked.work.absolute() / "airflow")
     world.enter()
     from tests.faults.scheduler import rounds

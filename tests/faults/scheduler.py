@@ -136,8 +136,8 @@ class Round:
         self.system.start(part)
 
 
-def rounds(world: World, kills: int, outages: list[str], seed: int, only: str | None) -> Iterator[Outcome]:
-    """One undisturbed run of the chain to compare with, then one after the other under faults."""
+def rounds(world: World, kills: int, outages: list[str], seed: int, only: str | None) -> Iterator[list[Outcome]]:
+    """One undisturbed run of the chain to compare with, then one after the other under faults, with all that it had."""
     system = System(world)
     try:
         revision = _revision(world)
@@ -145,16 +145,15 @@ def rounds(world: World, kills: int, outages: list[str], seed: int, only: str | 
         print(f"undisturbed: {sum(seconds.values()):.0f} s of tasks, {len(expected)} facts", flush=True)
         if only:
             task, _, number = only.split(":")
-            yield from _round(Round(system, revision, int(number), seed, task, dict(seconds)), None, expected)
+            yield _round(Round(system, revision, int(number), seed, task, dict(seconds)), None, expected)
             return
         for number, service in enumerate(filter(None, outages)):
-            yield from _round(Round(system, revision, number, seed, None, dict(seconds)), service, expected)
+            yield _round(Round(system, revision, number, seed, None, dict(seconds)), service, expected)
         done, number = 0, len(outages)
         while done < kills:
-            for outcome in _round(Round(system, revision, number, seed, None, dict(seconds)), None, expected):
-                done += 1
-                yield outcome
-            number += 1
+            outcomes = _round(Round(system, revision, number, seed, None, dict(seconds)), None, expected)
+            yield outcomes
+            done, number = done + len(outcomes), number + 1
     finally:
         system.stop()
 

@@ -90,7 +90,7 @@ class World:
 
     def unmake(self) -> None:
         if self.home.is_mount():
-            subprocess.run(["umount", str(self.home)], check=True)
+            subprocess.run(["umount", "--lazy", str(self.home)], check=True)  # what has just been killed may hold it
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def keep(self, name: str) -> None:
