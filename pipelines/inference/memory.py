@@ -91,5 +91,8 @@ def share(
             f"a smaller window."
         )
     calls = next(calls for calls in range(worker.calls, 0, -1) if need(calls, 1) <= left)
-    fitting = next(count for count in range(batch, 0, -1) if need(calls, count) <= left)
+    # What is free on a GPU changes from one attempt to the next, and the bytes of a map depend on the batch: by halves
+    # it seldom does.
+    tried = range(batch, 0, -1) if free is None else [batch >> halves for halves in range(batch.bit_length())]
+    fitting = next(count for count in tried if need(calls, count) <= left)
     return Share(kernel=left - calls * fitting * working, cache=cache, batch=fitting, calls=calls)

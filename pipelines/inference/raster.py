@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +76,7 @@ class RasterSource:
 
     def __init__(self, raster: Raster, device: str | None = None) -> None:
         self._raster, self._device = raster, device
+        self._alone = threading.Lock()  # a file that is closed under a thread that reads it ends the process
         self._scale = put(np.array(raster.scale, np.float32)[:, None, None], device)
         self._offset = put(np.array(raster.offset, np.float32)[:, None, None], device)
         driver = driver_of(raster.image.name)
@@ -94,9 +96,10 @@ class RasterSource:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._image.close()
-        if self._mask:
-            self._mask.close()
+        with self._alone:
+            self._image.close()
+            if self._mask:
+                self._mask.close()
 
     @property
     def bands(self) -> int:
@@ -125,11 +128,12 @@ class RasterSource:
 
     def block(self, window: Window) -> tuple[Array, NDArray[np.uint8]]:
         """As ``read``, for any window."""
-        pixels = _read(self._image, self._raster.indexes, window)
-        try:
-            mask = self._mask.read(1, window=window) if self._mask else self._own_mask(pixels, window)
-        except RasterioError as error:
-            raise _unreadable(self._raster.image, window, error) from error
+        with self._alone:
+            pixels = _read(self._image, self._raster.indexes, window)
+            try:
+                mask = self._mask.read(1, window=window) if self._mask else self._own_mask(pixels, window)
+            except RasterioError as error:
+                raise _unreadable(self._raster.image, window, error) from error
         physical = put(pixels, self._device)
         xp = namespace(physical)
         physical = xp.astype(physical, xp.float32)

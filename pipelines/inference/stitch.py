@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -91,12 +91,12 @@ def stitched(
     row_weights, column_weights = weights(down), weights(across)
     sums: Array = None  # until it shows where pixels lie
     row = None
-    in_a_row = -(-len(across.starts) // batch) + 1  # steps
-    made = _steps(source, np.asarray(fill, np.float32), down, across, batch, start)
+    steps = _steps(source, np.asarray(fill, np.float32), down, across, batch, start)
+    parts = (list(part) for _, part in groupby(steps, key=_at)) if read_ahead else ([step] for step in steps)
     with (
         ThreadPoolExecutor(calls) as pool,
-        closing(ahead(made, in_a_row if read_ahead else 0)) as steps,
-        closing(_answered(steps, predictor, pool, _AHEAD * calls)) as answered,
+        closing(ahead(parts, 1 if read_ahead else 0)) as made,
+        closing(_answered(chain.from_iterable(made), predictor, pool, _AHEAD * calls)) as answered,
     ):
         for step, answer in answered:
             at, top = step.at, down.starts[step.at]
@@ -136,6 +136,10 @@ class _Finished(NamedTuple):
     rows: slice
     pixels: Array
     mask: NDArray[np.uint8]
+
+
+def _at(step: _Seen | _Finished) -> int:
+    return step.at
 
 
 _Waiting = tuple[_Seen | _Finished, Future[Array] | None]
@@ -205,7 +209,8 @@ def memory_need(
     rolling = row * down.window * 2  # moving the strip and the sums makes a copy of either at worst
     handed_out = row * down.window * 2  # one is waiting while another is written
     chips = 4 * bands * down.window * across.window * len(across.starts)
-    read = chips + row * down.window if read_ahead else 0  # the next row of windows and the rows that it finishes
+    # a row of windows with the rows that it finishes is worked on while the next one is read
+    read = 2 * (chips + row * down.window) if read_ahead else 0
     return rolling + handed_out + read + batch * _batch_need(bands, classes, down, across, calls)
 
 

@@ -18,9 +18,9 @@ from pipelines.inference.arrays import host
 from pipelines.inference.ensemble import Ensemble
 from pipelines.inference.gpu import gpu
 from pipelines.inference.predict import PROFILE, Tiling, predict
-from pipelines.inference.raster import of_file
+from pipelines.inference.raster import RasterSource, of_file
 from pipelines.inference.runtime import Runtime
-from pipelines.inference.stitch import stitched
+from pipelines.inference.stitch import memory_need, stitched
 from pipelines.inference.windows import Axis
 from pipelines.monitoring.profile import SceneProfile, read_profile
 from tests.bundle.trained import BANDS, CLASSES
@@ -102,7 +102,45 @@ def test_after_an_error_nothing_is_being_read_any_more(fault):
                 failing(None)
         finally:
             bands.close()  # as `predict` does before it closes the file
-            assert source.reading == 0 and threading.active_count() == before
+            assert source.reading == 0 and threading.active_count() <= before
+
+
+def test_ground_without_data_is_not_read_far_ahead():
+    source = TensorSource(noise(3000, 200), np.ones((3000, 200), np.uint8))
+    given = {"classes": 3, "fill": [0.0, 0.0], "down": Axis(3000, 64, 16), "across": Axis(200, 64, 16), "batch": 1}
+    need = memory_need(2, 200, **{k: v for k, v in given.items() if k != "fill"}, read_ahead=True)
+    bands = stitched(source, on_tensors(contextual), **given, max_memory=need, read_ahead=True)
+    for done, band in enumerate(bands):
+        time.sleep(0.001)
+        assert len(source.reads) <= done + 5, "rows would be held that nobody has counted"
+        assert band.mask.all()
+
+
+def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tensors, monkeypatch):
+    scene, raster, _ = scene_raster(tmp_path, bundle)
+    reading, closed, block, leave = [], [], RasterSource.block, RasterSource.__exit__
+
+    def slow(source, window):
+        reading.append(window)
+        time.sleep(0.05)
+        found = block(source, window)
+        reading.pop()
+        return found
+
+    def left(source, *error):
+        closed.append(len(reading))
+        leave(source, *error)
+
+    class Failing(SceneProfile):
+        def __call__(self, *band):
+            raise OSError("No space left on device")
+
+    monkeypatch.setattr(RasterSource, "block", slow)
+    monkeypatch.setattr(RasterSource, "__exit__", left)
+    full = Failing(BANDS, CLASSES, 2_000, (scene.height, scene.width), scene)
+    with pytest.raises(OSError, match="No space left"):
+        predict(raster, bundle, tensors, tmp_path / "map", TILING, recorder=full)
+    assert closed == [0]
 
 
 def levels(folder, name):
