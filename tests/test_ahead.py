@@ -59,7 +59,8 @@ def test_when_it_is_closed_nothing_is_made_any_more(count: int) -> None:
         finally:
             closed.append(True)
 
-    found = ahead(items(), count)
+    source = items()  # still known here, so that not the collector of garbage closes it
+    found = ahead(source, count)
     next(found)
     threading.Timer(0.2, second.set).start()  # the second is being made, and no other is begun, when it is closed
     found.close()

@@ -119,10 +119,15 @@ def test_ground_without_data_is_not_read_far_ahead():
 def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tensors, monkeypatch):
     scene, raster, _ = scene_raster(tmp_path, bundle)
     reading, closed, block, leave = [], [], RasterSource.block, RasterSource.__exit__
+    reads, third, failed = [], threading.Event(), threading.Event()
 
     def slow(source, window):
+        reads.append(window)
         reading.append(window)
-        time.sleep(0.05)
+        if len(reads) == 3:
+            third.set()
+            failed.wait(60)
+            time.sleep(0.3)
         found = block(source, window)
         reading.pop()
         return found
@@ -133,6 +138,8 @@ def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tens
 
     class Failing(SceneProfile):
         def __call__(self, *band):
+            third.wait(60)
+            failed.set()
             raise OSError("No space left on device")
 
     monkeypatch.setattr(RasterSource, "block", slow)
