@@ -119,27 +119,26 @@ def test_ground_without_data_is_not_read_far_ahead():
 def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tensors, monkeypatch):
     scene, raster, _ = scene_raster(tmp_path, bundle)
     reading, closed, block, leave = [], [], RasterSource.block, RasterSource.__exit__
-    reads, third, failed = [], threading.Event(), threading.Event()
+    reads, third, gone = [], threading.Event(), threading.Event()
 
     def slow(source, window):
         reads.append(window)
         reading.append(window)
         if len(reads) == 3:
             third.set()
-            failed.wait(60)
-            time.sleep(0.3)
+            gone.wait(1.5)  # reading takes so long that whoever does not wait for it has gone on
         found = block(source, window)
         reading.pop()
         return found
 
     def left(source, *error):
         closed.append(len(reading))
+        gone.set()
         leave(source, *error)
 
     class Failing(SceneProfile):
         def __call__(self, *band):
             third.wait(60)
-            failed.set()
             raise OSError("No space left on device")
 
     monkeypatch.setattr(RasterSource, "block", slow)
