@@ -119,13 +119,12 @@ def test_ground_without_data_is_not_read_far_ahead():
 def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tensors, monkeypatch):
     scene, raster, _ = scene_raster(tmp_path, bundle)
     reading, closed, block, leave = [], [], RasterSource.block, RasterSource.__exit__
-    reads, third, gone = [], threading.Event(), threading.Event()
+    called, late, gone = threading.Event(), threading.Event(), threading.Event()
 
     def slow(source, window):
-        reads.append(window)
         reading.append(window)
-        if len(reads) == 3:
-            third.set()
+        if called.is_set():
+            late.set()
             gone.wait(1.5)  # reading takes so long that whoever does not wait for it has gone on
         found = block(source, window)
         reading.pop()
@@ -138,7 +137,8 @@ def test_when_a_map_fails_nobody_reads_the_image_any_more(tmp_path, bundle, tens
 
     class Failing(SceneProfile):
         def __call__(self, *band):
-            third.wait(60)
+            called.set()
+            late.wait(60)
             raise OSError("No space left on device")
 
     monkeypatch.setattr(RasterSource, "block", slow)
