@@ -25,6 +25,7 @@ from pipelines.evaluation.metrics import IGNORE
 from pipelines.training.batches import BatchOrder, ChipBatches, Draw
 from pipelines.training.checkpoint import Normalized
 from pipelines.training.network import Whole
+from pipelines.training.train import precision
 
 _AUGMENTATION = ("flip",)  # along both axes, as most of TorchGeo's data modules have it
 
@@ -70,7 +71,7 @@ def train(store: ChipStore, statistics: Statistics, params: Params, minutes: flo
         trainer = L.Trainer(
             accelerator="gpu" if torch.cuda.is_available() else "cpu",
             devices=1,
-            precision=_precision(params.train.precision),
+            precision=precision(params.train.precision, torch.cuda.is_available()),
             min_epochs=1,
             max_epochs=-1 if minutes else epochs,
             max_time=timedelta(minutes=minutes) if minutes else None,
@@ -106,16 +107,6 @@ def _loader(store: ChipStore, statistics: Statistics, params: Params, split: str
     chips = _Batches(store, statistics, augmentation, settings.seed, whole=params.task == "classification")
     order = BatchOrder(store.rows(split), settings.batch, settings.seed if training else None)
     return DataLoader(chips, batch_size=None, sampler=order)
-
-
-def _precision(asked: str) -> Any:
-    """As training resolves it."""
-    if asked != "auto":
-        return "32-true" if asked == "32" else asked
-    if torch.cuda.is_available():
-        return "16-mixed"
-    able = torch.cpu.get_capabilities()
-    return "bf16-mixed" if able.get("avx512_bf16") or able.get("amx_bf16") else "32-true"
 
 
 def _quiet() -> None:
