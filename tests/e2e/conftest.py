@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class System:
         ours = [process for process in psutil.process_iter() if _session(process) == self.triggerer]
         assert ours, "no triggerer runs"
         for process in ours:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # a child may end with its parent
+                process.kill()
         psutil.wait_procs(ours, timeout=10)
 
     def start_triggerer(self) -> None:
