@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Param
 
 from plugins import assets
@@ -37,8 +38,8 @@ with DAG(
     doc_md=__doc__
     + """
 A scene that is unreadable, breaks the band contract or fails a check goes to quarantine with its reason, and the
-rest goes on. A scene whose source cannot be reached leaves its `fetch` red and is tried again by the next run; the
-others are published. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
+rest goes on. A scene whose source cannot be reached leaves its `fetch` and, at `complete`, the run red, and is tried
+again by the next run; the others are published. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
 those dates; the daily run takes whatever the catalog does not have yet, late arrivals included.
 """,
     user_defined_macros={"day": backfilled_day},
@@ -68,5 +69,7 @@ those dates; the daily run takes whatever the catalog does not have yet, late ar
         trigger_rule="all_done",  # a source out of reach for one scene withholds no other; and there may be no shard
     )
     fetched, validated = fetch.expand(shard=shards), validate.expand(shard=shards)
+    complete = EmptyOperator(task_id="complete", trigger_rule="none_failed")
     search >> fetched >> validated
     [search, fetched, validated] >> publish  # itself after each: once one fetch has failed, `validate` waits for none
+    [search, fetched, validated, publish] >> complete

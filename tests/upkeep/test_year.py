@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 WEEK = 7 * 86_400
 PROJECT = "demo"
 LEDGER = f"swath-decisions/{PROJECT}"
-TASKS = {"ingest_scenes": 4, "build_dataset": 8, "predict_scenes": 4, "monitor_drift": 4}
+TASKS = {"ingest_scenes": 5, "build_dataset": 8, "predict_scenes": 4, "monitor_drift": 4}
 MADE = ("catalog/demo/scenes", "predictions/demo/v", "dvc/remote", "decisions.git", "source.git", "reports/demo/drift")
 
 
