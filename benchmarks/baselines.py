@@ -151,7 +151,7 @@ def _ends(found: Interval) -> dict[str, float | None]:
 
 
 def _span(ends: dict[str, float]) -> str:
-    return f"{ends['value']:.3f} ({ends['low']:.3f} to {ends['high']:.3f})"
+    return f"{ends['value']:.3f}" + ("" if ends["low"] is None else f" ({ends['low']:.3f} to {ends['high']:.3f})")
 
 
 def main() -> None:

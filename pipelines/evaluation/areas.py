@@ -18,14 +18,20 @@ from pipelines.errors import BadData
 from pipelines.evaluation.bootstrap import interval
 
 
-def shares(counts: NDArray[np.integer], mapped: NDArray[np.float64]) -> NDArray[np.float64]:
+def shares(
+    counts: NDArray[np.integer], mapped: NDArray[np.float64], whole: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
     """True share of each class ``(..., classes)`` in ground that is mapped as ``mapped`` ``(classes,)``.
 
-    ``counts`` ``(..., classes, classes)`` are confusion counts, rows the truth and columns the map. NaN where a class
-    that is mapped was never tested: nothing is known of what it really is.
+    ``counts`` ``(..., classes, classes)`` are confusion counts, rows the truth and columns the map. Where they
+    have nothing of a mapped class, what it really is comes from ``whole``, ``(classes, classes)``; NaN if unknown.
     """
     weights = mapped / mapped.sum()
     tested = counts.sum(axis=-2, keepdims=True)  # of each mapped class
+    if whole is not None:
+        counts, tested = (
+            np.where(tested > 0, part, other) for part, other in ((counts, whole), (tested, whole.sum(axis=0)))
+        )
     with np.errstate(invalid="ignore"):
         truly = np.where(weights > 0, counts / tested, 0.0)
     found: NDArray[np.float64] = (truly * weights).sum(axis=-1)
@@ -49,8 +55,8 @@ def areas(
     ``blocks`` are confusion counts ``(blocks, classes, classes)`` of the test. Raises ``BadData`` for a class that is
     mapped and never occurs in the test's map.
     """
-    total = float(mapped.sum())
-    seen = blocks.sum(axis=(0, 1))
+    total, whole = float(mapped.sum()), blocks.sum(axis=0)
+    seen = whole.sum(axis=0)
     if untested := [name for name, area, pixels in zip(names, mapped, seen, strict=True) if area and not pixels]:
         raise BadData(
             f"{', '.join(untested)} is on the map but never on the map of the test ground, so nothing is known of its "
@@ -58,7 +64,7 @@ def areas(
         )
     ends = interval(
         blocks.astype(np.int64),
-        lambda counts: shares(counts, mapped),
+        lambda counts: shares(counts, mapped, whole),  # or draws without a rare class would tell nothing of any
         resamples=settings.bootstrap,
         confidence=settings.confidence,
     )

@@ -68,11 +68,32 @@ def test_blocks_that_do_not_match_are_refused():
 
 
 @pytest.mark.slow
-def test_intervals_hold_the_truth_about_as_often_as_they_claim():
+@pytest.mark.parametrize("count", [3, 5, 30])
+def test_intervals_hold_the_truth_about_as_often_as_they_claim(count: int):
     rng = np.random.default_rng(7)
     truth = float(accuracy(blocks(rng, 20_000, 0.75, 0.08).sum(0)))
     hits = 0
     for _ in range(400):
-        (found,) = interval(blocks(rng, 30, 0.75, 0.08), accuracy, **OPTIONS)
+        (found,) = interval(blocks(rng, count, 0.75, 0.08), accuracy, **OPTIONS)
         hits += found.low <= truth <= found.high
-    assert 0.84 <= hits / 400 <= 0.95
+    assert 0.84 <= hits / 400 <= 0.96
+
+
+def test_one_block_says_nothing_of_how_blocks_differ():
+    some = blocks(np.random.default_rng(0), 1, 0.8, 0.1)
+    (found,) = interval(np.concatenate([some, np.zeros_like(some)]), miou, **OPTIONS)
+    assert found.value == pytest.approx(float(miou(some[0]))) and found.low is found.high is None
+
+
+def test_a_class_of_one_block_alone_has_no_interval_and_the_others_have():
+    counts = np.zeros((11, 3, 3), int)
+    counts[:, :2, :2] = blocks(np.random.default_rng(0), 11, 0.8, 0.1)
+    counts[4, 2, 1:] = 10, 30
+    first, _, rare = interval(counts, lambda c: class_scores(c).iou, **OPTIONS)
+    assert first.low < first.value < first.high
+    assert rare.value == pytest.approx(30 / 40) and rare.low is rare.high is None
+
+
+def test_no_block_gives_no_number():
+    (found,) = interval(np.zeros((4, 2, 2), int), miou, **OPTIONS)
+    assert found.value is found.low is None
