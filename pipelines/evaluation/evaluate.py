@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipelines.config.params import Params
 from pipelines.dataset.shards import ChipStore
 from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.errors import BadData
+from pipelines.evaluation import metrics as m
 from pipelines.evaluation.baseline import pixel_forest, train_pixels
 from pipelines.evaluation.chips import network_logits, score_chips, val_temperature
 from pipelines.evaluation.finding import Finder, score_finder
@@ -23,7 +25,7 @@ from pipelines.evaluation.report import Outcome, summary, write
 from pipelines.evaluation.score import Tally, tally_pixels, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import log_evaluation
-from pipelines.evaluation.watch import ValProfile
+from pipelines.evaluation.watch import Sample, ValProfile
 from pipelines.files import replacing, write_json
 from pipelines.inference.raster import in_bands
 from pipelines.inference.stitch import RowBand
@@ -51,13 +53,14 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
     manifest, plan = read_manifest(data / "manifest.json"), read_plan(data / "plan.parquet")
     score = _objects if spec.task == "detection" else _pixels
     outcome, watched = score(network, spec, store, manifest, plan, catalog, data, params)
-    if not any(counts.any() for counts in outcome.network.blocks.values()):
+    total = sum(outcome.network.blocks.values(), np.zeros((len(spec.classes),) * 2, np.int64))
+    if not np.isfinite(m.miou(total, m.void_of(spec.task))):  # what a detector has invented there tells nothing either
         raise BadData("Nothing labelled and unmasked lies in the test chips; change split.fractions or split.seed.")
     metrics = summary(outcome, params.evaluate)
     with replacing(data / "evaluation") as draft:
         draft.mkdir()
         write(draft, outcome)
-        write_reference(draft / "outputs", [profile.sample() for profile in watched], params.drift.by)
+        write_reference(draft / "outputs", watched, params.drift.by)
     write_json(data / "metrics.json", metrics)
     log_evaluation(data, metrics)
     return metrics
@@ -72,7 +75,7 @@ def _pixels(
     catalog: Path,
     data: Path,
     params: Params,
-) -> tuple[Outcome, Sequence[ValProfile]]:
+) -> tuple[Outcome, Sequence[Sample]]:
     """A network that gives pixels classes, alone or as a whole chip."""
     names, means = [c.name for c in spec.classes], spec.statistics.means
     logits = network_logits(network, params.predict.views)
@@ -84,7 +87,7 @@ def _pixels(
     tally, bar = Tally(len(names)), Tally(len(names)) if classify else None
     window, overlap = params.predict.window, params.predict.overlap
     stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap, spec.task)
-    watched: list[ValProfile] = []
+    watched: list[Sample] = []
     parts = halves(plan.loc[plan["split"] == "val", "block_id"])
     concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
     scenes = [scene for scene in manifest.scenes if scene.id in concerned]
@@ -95,15 +98,18 @@ def _pixels(
         val_chips = plan[(plan["split"] == "val") & (plan["scene_id"] == scene.id)]
         with in_bands(scene, catalog, spec.bands).open() as source:
             bands = stitch(source)
+            profile = None
             if not val_chips.empty:
-                watched.append(ValProfile(scene, val_chips, spec.bands, names, params.drift.sample, parts))
-                bands = _shown_to(watched[-1], bands)
+                profile = ValProfile(scene, val_chips, spec.bands, names, params.drift.sample, parts)
+                bands = _shown_to(profile, bands)
             if ground:
                 tally_scene(tally, ground, bands)
             else:
                 deque(bands, maxlen=0)
             if ground and bar and classify:
                 tally_pixels(bar, ground, source, classify)
+            if profile:
+                watched.append(profile.sample())
         log.info("Scored scene %s, %d of %d.", scene.id, done + 1, len(scenes))
     test = digest(manifest, plan, params.labels)
     outcome = Outcome(test, manifest, spec.classes, spec.task, tally, bar, temperature=temperature, chips=chips)
@@ -119,7 +125,7 @@ def _objects(
     catalog: Path,
     data: Path,
     params: Params,
-) -> tuple[Outcome, Sequence[ValProfile]]:
+) -> tuple[Outcome, Sequence[Sample]]:
     """A detector."""
     answers = network_logits(network)
     finder = Finder(answers, spec.bands, spec.statistics.means, params.predict.window, params.predict.overlap)

@@ -18,7 +18,7 @@ from pipelines.evaluation.baseline import pixel_forest, train_pixels
 from pipelines.evaluation.objects import Truth, best_threshold, tally_objects, truth_of
 from pipelines.evaluation.patches import patches
 from pipelines.evaluation.score import Tally
-from pipelines.evaluation.watch import ValProfile
+from pipelines.evaluation.watch import Sample, ValProfile
 from pipelines.inference.detect import Answers, burned, detected
 from pipelines.inference.raster import in_bands
 from pipelines.inference.strip import Source
@@ -66,7 +66,7 @@ class Found:
     tally: Tally
     bar: Tally | None
     test: tuple[tuple[Truth, Objects], ...]
-    watched: tuple[ValProfile, ...]
+    watched: tuple[Sample, ...]
 
 
 def score_finder(
@@ -137,7 +137,7 @@ def _watched(
     names: list[str],
     params: Params,
     parts: Mapping[str, int],
-) -> ValProfile:
+) -> Sample:
     profile = ValProfile(truth.scene, truth.chips, finder.bands, names, params.drift.sample, parts)
     with in_bands(truth.scene, catalog, finder.bands).open() as source:
         bands = burned(
@@ -150,4 +150,4 @@ def _watched(
         )
         for band in bands:
             profile(band)
-    return profile
+    return profile.sample()

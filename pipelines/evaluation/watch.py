@@ -12,9 +12,11 @@ from pipelines.monitoring.features import Columns
 from pipelines.monitoring.profile import Facts, SceneProfile
 from pipelines.scenes.scene import MaskBit, Scene
 
+Sample = tuple[Facts, Columns]
+
 
 class ValProfile:
-    """A pixel sample of the val ground of one scene; it sees the row bands of the whole scene."""
+    """A pixel sample of the val ground of one scene, of which it holds whole masks; it sees all row bands."""
 
     def __init__(
         self,
@@ -42,7 +44,7 @@ class ValProfile:
         hidden = np.where(self._elsewhere[band.rows], np.uint8(MaskBit.NODATA), np.uint8(0))
         self._profile(band.rows, band.pixels, band.mask | hidden, band.probabilities)
 
-    def sample(self) -> tuple[Facts, Columns]:
+    def sample(self) -> Sample:
         """Facts and features; the shares without data and under cloud are those of the whole scene."""
         facts = self._profile.facts()
         whole = {"nodata_share": self._scene.nodata_share, "cloud_share": self._scene.cloud_share}
