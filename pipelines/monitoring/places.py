@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.warp import transform_geom
+from rasterio.warp import transform, transform_geom
 from rasterio.windows import Window, bounds
 from shapely.geometry import box, mapping
 
@@ -80,6 +80,7 @@ def write_queue(folder: Path, places: Iterable[Place]) -> dict[str, Any]:
             properties = {
                 "number": number,
                 "scene": place.raster.id,
+                **dict(zip(("longitude", "latitude"), _corner(place), strict=True)),
                 "confidence": round(1 - place.doubt, 4),
                 "chip": f"{CHIPS}/{name}",
             }
@@ -98,6 +99,13 @@ def _starts(length: int, side: int) -> list[int]:
 def _outline(place: Place) -> dict[str, Any]:
     square = mapping(box(*bounds(place.window, place.raster.affine)))
     return dict(transform_geom(place.raster.crs, "EPSG:4326", square, precision=6))
+
+
+def _corner(place: Place) -> tuple[float, float]:
+    """Longitude and latitude of the upper left corner; an outline may be cut at the antimeridian into several."""
+    x, y = place.raster.affine * (place.window.col_off, place.window.row_off)
+    (longitude,), (latitude,) = transform(place.raster.crs, "EPSG:4326", [x], [y])
+    return round(longitude, 6), round(latitude, 6)
 
 
 def _write_chip(path: Path, place: Place) -> None:

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.warp import transform
+from rasterio.windows import Window
 
+from pipelines.config import load_params
 from pipelines.files import read_json
 from pipelines.inference.raster import Raster, in_bands
-from pipelines.monitoring.places import places_of, worth_labelling, write_queue
+from pipelines.monitoring.drift import Comparison
+from pipelines.monitoring.places import Place, places_of, worth_labelling, write_queue
+from pipelines.monitoring.report import write_report
+from pipelines.monitoring.verdict import judge
 from tests.builders import write_scene
 from tests.monitoring.world import BANDS
 
@@ -53,13 +58,34 @@ def test_the_queue_is_outlines_in_degrees_and_chips_of_the_scene(scene: Raster, 
     none = np.empty((0, 2 * len(BANDS)), np.float32)
     write_queue(tmp_path / "run", worth_labelling(places_of(scene, confidence, SIDE), none, most=2))
     first, _ = read_json(tmp_path / "run" / "places.geojson")["features"]
-    assert first["properties"] == {"number": 1, "scene": "a", "confidence": 0.3, "chip": "places/01-a.tif"}
+    assert first["properties"] == {
+        "number": 1,
+        "scene": "a",
+        "longitude": pytest.approx(min(x for x, _ in first["geometry"]["coordinates"][0]), abs=1e-3),
+        "latitude": pytest.approx(max(y for _, y in first["geometry"]["coordinates"][0]), abs=1e-3),
+        "confidence": 0.3,
+        "chip": "places/01-a.tif",
+    }
     with rasterio.open(scene.image) as image, rasterio.open(tmp_path / "run" / first["properties"]["chip"]) as chip:
         np.testing.assert_array_equal(chip.read(), image.read()[:, 64:, :64])
         assert (chip.crs, chip.descriptions, chip.scales) == (image.crs, image.descriptions, image.scales)
         ring = np.array(first["geometry"]["coordinates"][0])
         xs, ys = transform("EPSG:4326", chip.crs, ring[:, 0], ring[:, 1])
         assert (min(xs), min(ys), max(xs), max(ys)) == pytest.approx(tuple(chip.bounds), abs=0.5)
+
+
+def test_a_place_on_the_antimeridian_is_told_in_the_report(tmp_path: Path):
+    pixels = np.full((len(BANDS), SIDE, SIDE), 500, np.uint16)
+    corner = (819_451 - 320, 8_117_998 + 320)  # near Fiji, half of it beyond 180 degrees
+    made = write_scene(tmp_path / "catalog", pixels, id="a", bands=BANDS, crs="EPSG:32760", origin=corner)
+    place = Place(in_bands(made, tmp_path / "catalog", BANDS), Window(0, 0, SIDE, SIDE), 0.7, np.zeros(2, np.float32))
+    queue = write_queue(tmp_path / "run", [place])
+    (only,) = queue["features"]
+    assert only["geometry"]["type"] == "MultiPolygon" and abs(only["properties"]["longitude"]) > 179.9
+    comparison = Comparison(version="4", has_reference=True, scenes=(), groups=())
+    verdict = judge(comparison, load_params().drift)
+    write_report(tmp_path / "drift.html", comparison, verdict, {}, queue, project="p", run="r")
+    assert f"{only['properties']['longitude']:.5f}" in (tmp_path / "drift.html").read_text()
 
 
 def test_a_queue_made_again_leaves_no_chip_of_the_former(scene: Raster, confidence: Path, tmp_path: Path):
