@@ -39,8 +39,9 @@ with DAG(
     + """
 A scene that is unreadable, breaks the band contract or fails a check goes to quarantine with its reason, and the
 rest goes on. A scene whose source cannot be reached leaves its `fetch` and, at `complete`, the run red, and is tried
-again by the next run; the others are published. The asset `scenes` is told only when the catalog changed. A backfill over a range of dates ingests
-those dates; the daily run takes whatever the catalog does not have yet, late arrivals included.
+again by the next run; the others are published. The asset `scenes` is told only when the catalog changed. A backfill
+over a range of dates ingests those dates; the daily run takes whatever the catalog does not have yet, late arrivals
+included.
 """,
     user_defined_macros={"day": backfilled_day},
     **DAG_ARGS,

@@ -24,7 +24,7 @@ from pipelines.cli.result import RESULT_FILE
 from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT
 from pipelines.files import read_json
-from pipelines.lineage.run import RUN
+from pipelines.lineage.run import PERSON, RUN
 from pipelines.progress import PROGRESS_FILE
 from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
@@ -132,7 +132,8 @@ class SwathOperator(BaseOperator):
                 [os.environ.get("SWATH_PYTHON") or sys.executable, "-m", "pipelines", *arguments],
                 env=os.environ
                 | {RESULT_FILE: str(answer), PROGRESS_FILE: str(progress), LOCK: self._merged_lock()}
-                | {RUN: f"{context['dag'].dag_id}/{context['run_id']}", LIFELINE: "stdin", "TMPDIR": str(scratch)},
+                | {RUN: f"{context['dag'].dag_id}/{context['run_id']}", LIFELINE: "stdin", "TMPDIR": str(scratch)}
+                | {PERSON: getattr(context.get("dag_run"), "triggering_user_name", None) or ""},
                 stdin=subprocess.PIPE,  # nothing is sent; it closes when this process dies, whatever it dies of
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

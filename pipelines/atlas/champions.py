@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +19,7 @@ from pipelines.evaluation.tracking import active_run, store
 from pipelines.files import read_json
 from pipelines.registry import aliases
 from pipelines.registry.gate import PICTURES
-from pipelines.registry.record import Check, check
+from pipelines.registry.record import Check, Record, check
 
 State = Literal["champion", "challenger", "former champion", "withdrawn", "refused", "registered"]
 
@@ -94,16 +96,14 @@ def decision_picture(project: str, number: int, name: str) -> bytes:
         return Path(client.download_artifacts(run, path, scratch)).read_bytes()
 
 
-def terms(versions: list[Version]) -> list[Term]:
-    """Who was in charge when, the latest first, as far as the versions tell: of each its last taking over."""
-    taken = sorted(
-        (event.when, version.number, event.why)
-        for version in versions
-        for event in version.events
-        if event.what.startswith("took charge") and event.when
-    )
-    ends = [*(when for when, _, _ in taken[1:]), None][: len(taken)]
-    return [Term(version=v, since=w, until=end, why=why) for (w, v, why), end in zip(taken, ends, strict=True)][::-1]
+def terms(moves: Sequence[Record]) -> list[Term]:
+    """Who was in charge when, the latest first; ``moves`` are the records that put another version in charge."""
+    ends = [*(move.when for move in moves[1:]), None][: len(moves)]
+    return [
+        Term(version=int(move.after), since=move.when, until=end, why=f"{' '.join(move.reasons)} ({move.by})")
+        for move, end in zip(moves, ends, strict=True)
+        if move.after
+    ][::-1]
 
 
 def _version(client: MlflowClient, version: ModelVersion, alias: str | None) -> Version:
@@ -112,7 +112,8 @@ def _version(client: MlflowClient, version: ModelVersion, alias: str | None) -> 
     reasons = tuple(tags.get(aliases.REASONS, "").splitlines())
     record = None
     if run is not None and aliases.RECORD in tags:
-        record = _record(tags[aliases.RECORD], tags.get(aliases.DECISION, ""), reasons)
+        with suppress(FileNotFoundError):  # the gate writes it last, and may be about to
+            record = _record(tags[aliases.RECORD], tags.get(aliases.DECIDED), tags.get(aliases.CHAIN))
     low, high = tags.get("swath.miou.low"), tags.get("swath.miou.high")
     return Version(
         number=int(version.version),
@@ -146,11 +147,15 @@ def _state(tags: dict[str, str], alias: str | None) -> State:
 
 def _events(version: ModelVersion, record: dict[str, Any] | None) -> tuple[Event, ...]:
     tags, events = version.tags, [Event(when=_moment(version.creation_timestamp), what="registered")]
-    if verdict := tags.get(aliases.DECISION):
-        against = tags.get(aliases.AGAINST)
-        beside = f"version {against}" if against else "the baseline, for there was no champion"
-        when = datetime.fromisoformat(record["when"]) if record else None
-        events.append(Event(when=when, what=f"judged beside {beside}: {verdict}", why=tags.get(aliases.REASONS, "")))
+    if record and record.get("verdict"):  # the tags have a person's word since, where one was asked
+        opponent = (record.get("evidence") or {}).get("opponent")
+        champion = f"version {record.get('champion')}"
+        beside = {"champion": f" beside {champion}", "baseline": " beside the baseline, for there was no champion"}
+        what = f"judged{beside.get(str(opponent), '')}: {record['verdict']}"
+        why = "\n".join(record.get("reasons", ()))
+        events.append(Event(when=datetime.fromisoformat(record["when"]), what=what, why=why))
+    elif verdict := tags.get(aliases.DECISION):
+        events.append(Event(when=None, what=f"judged: {verdict}", why=tags.get(aliases.REASONS, "")))
     for key, word in ((aliases.APPROVER, "approved"), (aliases.REJECTER, "rejected")):
         if key in tags:
             events.append(Event(when=None, what=f"{word} by {tags[key]}"))
@@ -170,12 +175,15 @@ def _events(version: ModelVersion, record: dict[str, Any] | None) -> tuple[Event
 
 
 @lru_cache(maxsize=256)
-def _record(uri: str, verdict: str, reasons: tuple[str, ...]) -> dict[str, Any] | None:
-    """What lies at ``runs:/<id>/decision.json``; another verdict or other reasons stand for another record."""
+def _record(uri: str, decided: str | None, chain: str | None) -> dict[str, Any]:
+    """What lies at ``runs:/<id>/decision.json``; another time or tag of the chain stands for another decision.
+
+    Raises ``FileNotFoundError`` if nothing does.
+    """
     run_id, path = uri.removeprefix("runs:/").split("/", 1)
     with store() as client, tempfile.TemporaryDirectory() as scratch:
         if not any(each.path == path for each in client.list_artifacts(run_id)):
-            return None
+            raise FileNotFoundError(uri)
         return dict(read_json(Path(client.download_artifacts(run_id, path, scratch))))
 
 

@@ -118,8 +118,10 @@ def _decision(decided: Decided) -> list[tuple[str, str]]:
 def _record(kept: Kept) -> tuple[str, str]:
     one = kept.record
     moved = f", champion {one.before or 'none'} to {one.after}" if one.after != one.before else ""
-    by = one.who or "the gate"
-    return (f"record {kept.number}", f"{one.kind} by {by} at {one.when:%Y-%m-%d %H:%M}{moved}; {_short(kept.commit)}")
+    return (
+        f"record {kept.number}",
+        f"{one.kind} by {one.by} at {one.when:%Y-%m-%d %H:%M}{moved}; {_short(kept.commit)}",
+    )
 
 
 def _dataset(version: Version | None) -> list[tuple[str, str]]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
-RUN = "SWATH_RUN"
+RUN, PERSON = "SWATH_RUN", "SWATH_PERSON"
 
 
 def airflow_run() -> str | None:
     """``DAG/RUN``, as the operator says in ``SWATH_RUN``; ``None`` at a desk."""
     return os.environ.get(RUN) or None
+
+
+def triggered_by() -> str | None:
+    """Whoever triggered that run by hand, as the operator says in ``SWATH_PERSON``; ``None`` if nobody did."""
+    return os.environ.get(PERSON) or None

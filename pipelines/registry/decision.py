@@ -31,6 +31,7 @@ class Evidence(BaseModel):
     opponent_miou: float | None  # on the compared blocks
     gain: Interval | None  # mIoU of the challenger minus the opponent's, paired by block
     classes: dict[str, float]  # IoU of each class that the test ground has
+    untested: tuple[str, ...] = ()  # classes that it has not, so that no floor keeps them
     scenes: dict[str, float]  # mIoU of each test scene
     contract: tuple[str, ...] = ()  # sentences: how the challenger's contract differs from the champion's
     unscored: bool = False  # no scores of the opponent are on record
@@ -120,11 +121,13 @@ def _floor_faults(evidence: Evidence, thresholds: Gate) -> list[str]:
 
 
 def _praise(evidence: Evidence) -> str:
+    absent = ", ".join(evidence.untested)
+    unknown = f" Nothing is known of {absent}: the test ground has none." if absent else ""
     if evidence.opponent is None or evidence.gain is None:
-        return "There is no champion and no baseline to beat, and no class or scene is below its floor."
+        return f"There is no champion and no baseline to beat, and no class or scene is below its floor.{unknown}"
     gain = evidence.gain
     seen = f" ({evidence.seen} that a model was trained on left out)" if evidence.seen else ""
     return (
         f"It beats the {evidence.opponent} by {gain.value:+.4f} mIoU ({gain.low:+.4f} to {gain.high:+.4f}) "
-        f"over {evidence.blocks} test blocks{seen}, and no class, scene, contract or speed stands against it."
+        f"over {evidence.blocks} test blocks{seen}, and no class, scene, contract or speed stands against it.{unknown}"
     )

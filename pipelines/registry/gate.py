@@ -59,6 +59,7 @@ def gate(workspace: Path, catalog: Path, params: Params, version: str | None = N
     """
     with store() as client:
         name = params.project
+        record.finish(client, name)
         challenger = aliases.holder(client, name, aliases.CHALLENGER)
         if challenger is None:
             raise BadData(f"{name} has no challenger; register a model with `swath model register` first.")
@@ -111,6 +112,7 @@ class _Trial:
         _, total = by(frame, "block_id", len(self.names))
         scenes, per_scene = by(frame, "scene_id", len(self.names))
         ious = m.class_scores(total.sum(axis=0), self.void).iou
+        told = [(n, float(iou)) for i, (n, iou) in enumerate(zip(self.names, ious, strict=True)) if i != self.void]
         found = Evidence(
             test=self.test,
             blocks=len(total),
@@ -119,7 +121,8 @@ class _Trial:
             miou=_number(self.miou(total.sum(axis=0))),
             opponent_miou=None,
             gain=None,
-            classes={n: float(iou) for n, iou in zip(self.names, ious, strict=True) if np.isfinite(iou)},
+            classes={name: iou for name, iou in told if np.isfinite(iou)},
+            untested=tuple(name for name, iou in told if not np.isfinite(iou)),
             scenes={s: float(v) for s, v in zip(scenes, self.miou(per_scene), strict=True) if np.isfinite(v)},
         )
         if champion is None:

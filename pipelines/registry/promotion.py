@@ -38,6 +38,7 @@ def promote(
     Raises ``BadData`` if there is no challenger, ``SwathError`` if the records cannot be reached, were altered, or
     take no further one.
     """
+    record.finish(client, name)
     challenger, champion = _contenders(client, name)
     number = str(challenger.version)
     former = str(champion.version) if champion else None

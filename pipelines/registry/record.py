@@ -6,8 +6,9 @@ The record comes first and MLflow's tags follow from it, so a tag that says some
 from __future__ import annotations
 
 import getpass
+import logging
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from mlflow.entities.model_registry import ModelVersion
@@ -17,6 +18,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipelines.errors import SwathError
 from pipelines.registry import aliases
 from pipelines.workspace.ledger import Entry, append, branch_of_decisions, read
+
+log = logging.getLogger(__name__)
+
+CUT_OFF = timedelta(minutes=10)  # a move that MLflow has not heard of for longer is one whose process has ended
 
 Tags = dict[str, str | None]  # None: the tag is taken away
 
@@ -41,11 +46,16 @@ class Record(BaseModel):
     before: str | None
     after: str | None
     reasons: tuple[str, ...]
-    who: str | None  # the person; None where the gate decided alone
+    who: str | None  # the person; None where the gate decided alone, or nobody triggered a run
     run: str | None  # of Airflow, as `run_name` writes it; None at a desk
     when: datetime
     decision: dict[str, Any] | None = None  # of the gate: verdict, evidence, thresholds, commit, dataset
     changes: tuple[Change, ...]
+
+    @property
+    def by(self) -> str:
+        """Whose decision it was, in words."""
+        return self.who or ("a run of Airflow" if self.kind == "restored" else "the gate")
 
 
 class Kept(BaseModel):
@@ -67,6 +77,7 @@ class Check(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     records: tuple[Kept, ...]
+    moves: tuple[Record, ...]  # those that put another version in charge
     faults: tuple[str, ...]  # of the ledger, and of the champion
     versions: dict[str, tuple[str, ...]]  # sentences by version; empty where MLflow says what the records say
 
@@ -103,6 +114,22 @@ def keep(client: MlflowClient, name: str, record: Record) -> Record:
     return kept.record
 
 
+def finish(client: MlflowClient, name: str) -> None:
+    """Put in charge whom the last record puts in charge, if whoever recorded it was cut off before MLflow knew it all.
+
+    To be called before anything is decided, or no other decision could ever be recorded. A move that was recorded less
+    than ``CUT_OFF`` ago is left to whoever may still be at it.
+    """
+    kept, faults = records(name)
+    moved = None if faults else _pending(client, name, kept)
+    if moved is None or moved.record.after is None or now() - moved.record.when < CUT_OFF:
+        return
+    for each in moved.record.changes:
+        _write(client, name, moved.commit, each)
+    client.set_registered_model_alias(name, aliases.CHAMPION, moved.record.after)
+    log.warning("Version %s is champion now, as record %d says, which was cut off.", moved.record.after, moved.number)
+
+
 def settle(client: MlflowClient, version: ModelVersion) -> ModelVersion:
     """Write the tags that whoever was killed after recording the last decision about ``version`` still owes."""
     kept, _ = records(version.name)
@@ -134,10 +161,10 @@ def check(client: MlflowClient, name: str) -> Check:
     """Hold what MLflow says of the model ``name`` against its records."""
     kept, faults = records(name)
     found = aliases.versions(client, name)
-    champion = aliases.holder(client, name, aliases.CHAMPION)
-    wrong = _champion(kept, found, str(champion.version) if champion else None)
+    wrong = _champion(kept, found, _champion_now(client, name))
     versions = {str(each.version): differences(kept, each) for each in found}
-    return Check(records=kept, faults=(*faults, *wrong), versions=versions)
+    moves = tuple(each.record for each in _moves(kept, found))
+    return Check(records=kept, moves=moves, faults=(*faults, *wrong), versions=versions)
 
 
 def differences(kept: Sequence[Kept], version: ModelVersion) -> tuple[str, ...]:
@@ -189,18 +216,20 @@ def _said(told: str | None, recorded: str | None) -> str:
 
 def _champion(kept: Iterable[Kept], versions: Sequence[ModelVersion], champion: str | None) -> list[str]:
     moves = _moves(kept, versions)
-    if moves and moves[-1].after != champion:
-        return [f"Version {moves[-1].after} is champion by the records, and version {champion or 'none'} in MLflow."]
+    if moves and moves[-1].record.after != champion:
+        return [
+            f"Version {moves[-1].record.after} is champion by the records, and version {champion or 'none'} in MLflow."
+        ]
     if champion and not moves:
         return [f"Version {champion} is champion in MLflow, and no record says how it became so."]
     return []
 
 
-def _moves(kept: Iterable[Kept], versions: Sequence[ModelVersion]) -> list[Record]:
+def _moves(kept: Iterable[Kept], versions: Sequence[ModelVersion]) -> list[Kept]:
     """The records that put another version in charge, of ``versions``: a registry that began anew has others."""
     known = {(str(each.version), each.run_id) for each in versions}
     return [
-        each.record
+        each
         for each in kept
         if each.record.before != each.record.after and any((c.version, c.run_id) in known for c in each.record.changes)
     ]
@@ -223,19 +252,33 @@ def _appended(client: MlflowClient, name: str, record: Record) -> Kept:
 
 
 def _require_unmoved(client: MlflowClient, name: str, record: Record, kept: Iterable[Kept]) -> None:
-    champion = aliases.holder(client, name, aliases.CHAMPION)
-    now = str(champion.version) if champion else None
-    if now != record.before:
+    champion = _champion_now(client, name)
+    if champion != record.before:
         raise SwathError(
-            f"Version {now or 'none'} of {name} is champion by now, not {record.before or 'none'}; look at what "
+            f"Version {champion or 'none'} of {name} is champion by now, not {record.before or 'none'}; look at what "
             "changed, and decide again."
         )
-    moves = _moves(kept, aliases.versions(client, name))
-    if moves and moves[-1].before == now and moves[-1].after != now:
+    if moved := _pending(client, name, kept):
         raise SwathError(
-            f"By the records version {moves[-1].after} of {name} takes the place of version {now or 'none'}, and "
-            "MLflow has not heard of it yet; try again once that is done, or do it again if it was cut off."
+            f"By the records version {moved.record.after} of {name} takes the place of version {champion or 'none'}, "
+            f"and MLflow has not heard of it yet; try again from {moved.record.when + CUT_OFF:%H:%M} UTC on, when it "
+            "is taken for cut off, and finished first."
         )
+
+
+def _pending(client: MlflowClient, name: str, kept: Iterable[Kept]) -> Kept | None:
+    """The record that puts another version in charge than MLflow has, which is still the one that it starts from."""
+    versions = aliases.versions(client, name)
+    moves, champion = _moves(kept, versions), _champion_now(client, name)
+    last = moves[-1] if moves else None
+    if last is None or last.record.before != champion or last.record.after not in {str(v.version) for v in versions}:
+        return None
+    return last
+
+
+def _champion_now(client: MlflowClient, name: str) -> str | None:
+    champion = aliases.holder(client, name, aliases.CHAMPION)
+    return str(champion.version) if champion else None
 
 
 def _told(record: Record) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from pipelines.evaluation.tracking import store
 from pipelines.inference.arrays import host
 from pipelines.inference.runtime import Runtime
 from pipelines.inference.windows import SIDE
+from pipelines.lineage.run import triggered_by
 from pipelines.registry import aliases, record
 from pipelines.registry.promotion import Promotion, already
 from pipelines.registry.record import Record, Tags
@@ -31,6 +32,7 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
     if not reason.strip():
         raise BadData("A rollback needs a reason, for whoever finds it later; give one with --reason.")
     with store() as client:
+        record.finish(client, name)
         current = aliases.holder(client, name, aliases.CHAMPION)
         if current is None:
             raise BadData(f"{name} has no champion yet, so there is nothing to roll back.")
@@ -59,7 +61,7 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
                 before=str(current.version),
                 after=str(version.version),
                 reasons=(reason,),
-                who=None if run else record.person(),
+                who=triggered_by() if run else record.person(),
                 run=run,
                 when=when,
                 changes=(record.change(version, restored), record.change(current, withdrawn)),

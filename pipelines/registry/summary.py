@@ -61,6 +61,7 @@ def _comparison(decision: Decision, evidence: Evidence) -> str:
 
 def _classes(decision: Decision, evidence: Evidence) -> str:
     rows = [(name, _number(iou)) for name, iou in evidence.classes.items()]
+    rows += [(name, "not on the test ground") for name in evidence.untested]
     return _table(("class", f"IoU (floor {decision.thresholds.class_floor:g})"), rows) if rows else ""
 
 

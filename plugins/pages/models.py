@@ -17,7 +17,7 @@ router = APIRouter(prefix="/p/{project}")
 
 @router.get("/models")
 def show(request: Request, project: str) -> Response:
-    from pipelines.atlas.champions import history, terms
+    from pipelines.atlas.champions import history
     from pipelines.atlas.places import project_in
     from pipelines.config import settings
 
@@ -28,7 +28,6 @@ def show(request: Request, project: str) -> Response:
         "models.jinja",
         project=project,
         versions=versions,
-        terms=terms(versions),
         datasets=numbers_by_digest(name) if versions else {},
     )
 
@@ -36,12 +35,12 @@ def show(request: Request, project: str) -> Response:
 @router.get("/records")
 def records(request: Request, project: str) -> Response:
     """Every decision on record, and what MLflow says against it, as a piece of the page: the repository is asked."""
-    from pipelines.atlas.champions import checked
+    from pipelines.atlas.champions import checked, terms
     from pipelines.atlas.places import project_in
     from pipelines.config import settings
 
     found = checked(project_in(settings().catalog, project).name)
-    return page(request, "records.jinja", project=project, check=found)
+    return page(request, "records.jinja", project=project, check=found, terms=terms(found.moves))
 
 
 @router.get("/models/{number}/{name}.png")

@@ -66,7 +66,9 @@ def test_what_goes_on_after_a_failure_and_what_does_not(dags: dict[str, DAG]) ->
     }
     for name in ("ingest_scenes", "predict_scenes"):
         (leaf,) = dags[name].leaves
-        assert leaf.upstream_task_ids == set(dags[name].task_ids) - {"complete"}, "a shard's failure must show in the run"
+        assert leaf.upstream_task_ids == set(dags[name].task_ids) - {"complete"}, (
+            "a shard's failure must show in the run"
+        )
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -304,3 +304,21 @@ def test_decisions_on_record_are_held_against_mlflow(client: TestClient, home: P
         piece = client.get(f"p/{PROJECT}/records").text
         assert "says &#39;promote&#39;; the record says &#39;refuse&#39;" in piece and "unaltered" not in piece
         assert f"/swath/p/{PROJECT}/records" in client.get(f"p/{PROJECT}/models").text
+
+
+@pytest.mark.slow
+def test_a_gain_of_which_nothing_is_sure_leaves_the_page_of_models_standing(
+    client: TestClient, home: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, store() as registry:
+        patch.setenv("SWATH_GIT_REMOTE", str(tmp_path))
+        run = registry.create_run(registry.create_experiment("one block", artifact_location=tmp_path.as_uri()))
+        evidence = {"gain": {"value": 0.15, "low": None, "high": None}, "opponent": "baseline", "blocks": 1}
+        told = {"verdict": "refuse", "reasons": ["One block."], "when": now().isoformat(), "evidence": evidence}
+        registry.log_dict(run.info.run_id, told, "decision.json")
+        uri = f"runs:/{run.info.run_id}/decision.json"
+        tags = {aliases.RECORD: uri, aliases.DECISION: "refuse"}
+        number = registry.create_model_version(PROJECT, "nowhere", run.info.run_id, tags=tags).version
+        answer = client.get(f"p/{PROJECT}/models")
+        assert answer.status_code == 200 and "judged beside the baseline" in answer.text
+        registry.delete_model_version(PROJECT, number)

@@ -28,6 +28,11 @@ def test_a_clear_gain_is_promoted_with_its_figures():
     assert "8 test blocks" in reasons[0]
 
 
+def test_a_class_that_the_test_has_none_of_is_named():
+    verdict, reasons = decide(GOOD.model_copy(update={"untested": ("moor", "ice")}), GATE)
+    assert verdict == "promote" and "Nothing is known of moor, ice" in reasons[0]
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [

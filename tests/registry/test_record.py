@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from pipelines.errors import BadData, SwathError
 from pipelines.evaluation.tracking import store
+from pipelines.lineage.run import PERSON
 from pipelines.registry import aliases, record
 from pipelines.registry import rollback as rollbacks
 from pipelines.registry.promotion import promote, reject
@@ -126,6 +128,50 @@ def test_a_promotion_killed_between_its_record_and_its_tags_is_finished_by_the_n
     # MLflow's tags lag behind the record now, and the same run writes them
     assert promote(registry.client, "p", run="train_model.monday").champion == number
     assert registry.kinds() == ["judged", "promoted"] and check(registry.client, "p").agrees
+
+
+@pytest.mark.parametrize("way", ["another run", "the next challenger", "a rollback"])
+def test_a_move_cut_off_before_its_alias_is_finished_before_anything_else_is_decided(
+    registry: Registry, champion: str, loads: None, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    second = registry.judged("promote", champion)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(KeyboardInterrupt):
+            promote(registry.client, "p", run="train_model.tuesday")
+
+    def decide() -> str | None:
+        if way == "a rollback":
+            return rollbacks.rollback("p", "It maps clouds as water", champion, run="rollback_model.x").champion
+        return promote(registry.client, "p", run="train_model.wednesday").champion
+
+    if way == "another run":
+        with pytest.raises(SwathError, match=r"try again from .* UTC on"):
+            decide()  # whoever recorded it may still be at it
+    monkeypatch.setattr(record, "CUT_OFF", timedelta(0))
+    if way == "the next challenger":
+        registry.judged("promote", second)
+    after = decide()
+    assert after == {"another run": second, "the next challenger": "3", "a rollback": champion}[way]
+    moves = [(move.before, move.after) for move in check(registry.client, "p").moves]
+    assert moves[:2] == [(None, champion), (champion, second)] and moves[2:] in ([], [(second, after)])
+    assert check(registry.client, "p").agrees
+
+
+def test_a_rollback_by_a_run_is_that_of_whoever_triggered_it_and_never_the_gate_s(
+    registry: Registry, champion: str, loads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = registry.judged("promote", champion)
+    promote(registry.client, "p", run="train_model.tuesday")
+    rollbacks.rollback("p", "It maps clouds as water", champion, run="rollback_model.x")
+    monkeypatch.setenv(PERSON, "ada")
+    rollbacks.rollback("p", "It maps water as clouds", second, run="rollback_model.y")
+    told = [kept.record.by for kept in check(registry.client, "p").records]
+    assert told == ["the gate", "kim", "the gate", "the gate", "a run of Airflow", "ada"]
 
 
 @pytest.fixture
