@@ -15,6 +15,7 @@ from pipelines.cli.lifeline import hold
 from pipelines.depot import work
 from pipelines.errors import FAILURE_EXIT, SwathError
 from pipelines.secrets import Discreet
+from pipelines.workspace.git import ELSEWHERE
 
 _NOUNS = (
     "local",
@@ -42,6 +43,8 @@ def app() -> None:
     # they tell every request, profile and file
     for chatty in ("httpx", "whylogs", "pyogrio", "onnx_ir", "onnxscript", "botocore", "numexpr", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    for name in ELSEWHERE:  # DVC and others ask git themselves
+        os.environ.pop(name, None)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # logs are for people
     hold()
     try:

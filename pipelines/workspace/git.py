@@ -19,6 +19,19 @@ _HELD = 3.0  # seconds; git holds a lock of ours for milliseconds
 # is left to its own configuration, which people need for keys.
 _PATIENCE = {"GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "60"}  # bytes a second, seconds
 
+# What git tells its hooks and aliases of the repository that they are in: under it, git works on that one wherever it
+# is started, and a mirror that is pruned would be somebody's checkout.
+ELSEWHERE = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+
 # The pipeline's commits carry its own name, whoever's account it runs under; the watcher ignores them by it.
 IDENTITY = {
     "GIT_AUTHOR_NAME": AUTHOR,
@@ -30,10 +43,11 @@ IDENTITY = {
 
 def git(*arguments: str, at: Path, env: dict[str, str] | None = None) -> str:
     """Run git in ``at`` and return its standard output, stripped. Raises ``SwathError`` with what git said."""
+    inherited = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     done = subprocess.run(
         ["git", *arguments],
         cwd=at,
-        env=_PATIENCE | os.environ | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
+        env=_PATIENCE | inherited | IDENTITY | {"GIT_TERMINAL_PROMPT": "0"} | (env or {}),
         capture_output=True,
         encoding="utf-8",
         errors="replace",  # names of files and people need not be UTF-8

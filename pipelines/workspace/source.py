@@ -42,11 +42,29 @@ def mirror() -> Path:
         clear_dead_locks(bare)
         remote = settings().git_remote
         if has_history(remote):
-            git("fetch", "--quiet", "--prune", remote, *_REFS, at=bare)
+            _fetch(bare, remote)
         elif not _branches(bare):
             commit = _commit_tree(bare, Path(remote), parents=())
             git("update-ref", f"refs/heads/{settings().git_branch}", commit, at=bare)
     return bare
+
+
+def _fetch(bare: Path, remote: str) -> None:
+    """All refs of ``remote``. What it has no more goes, but for the pipeline's own: a remote that began anew, such as a
+    repository in what was an archive, lacks the dataset versions, whose numbers must not be given again."""
+    before = _own(bare)
+    git("fetch", "--quiet", "--prune", "--update-shallow", remote, *_REFS, at=bare)
+    after = _own(bare)
+    for ref in before.keys() - after.keys():
+        git("update-ref", ref, before[ref], at=bare)
+
+
+def _own(bare: Path) -> dict[str, str]:
+    """The refs that the pipeline makes, and what they name."""
+    listed = git(
+        "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/swath/", "refs/tags/dataset/", at=bare
+    )
+    return dict(line.split() for line in listed.splitlines())
 
 
 def push(bare: Path, *refs: str) -> None:

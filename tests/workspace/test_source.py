@@ -79,6 +79,50 @@ def test_an_unpacked_archive_without_history_works(repository: Repository) -> No
     assert found.edited and resolve(found.commit) == found.commit
 
 
+def test_dataset_versions_of_an_archive_outlive_its_first_commit(repository: Repository) -> None:
+    shutil.rmtree(repository.folder / ".git")
+    commit = resolve(None)
+    for ref in ("refs/heads/swath/demo", "refs/tags/dataset/demo/v1", "refs/heads/other"):
+        git("update-ref", ref, commit, at=mirror())
+    repository.git("init", "--quiet", "--initial-branch=main")
+    repository.git("config", "user.name", "Ada")
+    repository.git("config", "user.email", "ada@example.org")
+    head = repository.commit("Begin again")
+    kept = git("for-each-ref", "--format=%(refname) %(objectname)", at=mirror()).splitlines()
+    assert kept == [
+        f"refs/heads/main {head}",
+        f"refs/heads/swath/demo {commit}",
+        f"refs/tags/dataset/demo/v1 {commit}",
+    ]
+
+
+def test_a_shallow_clone_has_what_it_has(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.write("params.yaml", "project: demo\n")
+    newest = repository.commit("Go on")
+    repository.git("clone", "--quiet", "--depth=1", repository.folder.as_uri(), str(tmp_path / "shallow"))
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(tmp_path / "shallow"))
+    assert resolve(None) == newest
+
+
+def test_what_git_tells_its_hooks_leads_to_no_repository_of_theirs(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git exports these in a linked worktree; a mirror that is pruned would take the branches that nobody pushed."""
+    central, desk = tmp_path / "central.git", tmp_path / "desk"
+    repository.git("clone", "--quiet", "--bare", ".", str(central))
+    repository.git("clone", "--quiet", str(central), str(desk))
+    git("checkout", "--quiet", "-b", "mine", at=desk)
+    git("worktree", "add", "--quiet", str(tmp_path / "linked"), "-b", "linked", at=desk)
+    monkeypatch.setenv("SWATH_GIT_REMOTE", str(central))
+    with monkeypatch.context() as hook:
+        hook.setenv("GIT_DIR", str(desk / ".git" / "worktrees" / "linked"))
+        hook.setenv("GIT_INDEX_FILE", str(desk / ".git" / "worktrees" / "linked" / "index"))
+        assert resolve("main") == repository.git("rev-parse", "HEAD")
+    assert git("branch", "--format=%(refname:short)", at=desk).split() == ["linked", "main", "mine"]
+
+
 def test_a_revision_that_does_not_exist_is_told_with_the_branches_that_do(repository: Repository) -> None:
     with pytest.raises(BadData, match=r"no revision 'mian'.*main"):
         resolve("mian")
