@@ -38,6 +38,7 @@ class _File:
     href: str
     dataset: Any  # a rasterio dataset on the scene's grid
     indexes: tuple[int, ...]
+    mask: Any = None  # a dataset on that grid with the mask of the file, if it has one
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ class Bands:
         parts, valid = [], np.ones((window.height, window.width), bool)
         for file in self._files:
             part = self._pixels(file, window)
-            if MaskFlags.per_dataset in file.dataset.mask_flag_enums[0]:
+            if file.mask is not None:
                 with explained(file.href, self._links):
-                    valid &= file.dataset.read_masks(1, window=self._shifted(window)) > 0
+                    valid &= file.mask.read_masks(1, window=self._shifted(window)) > 0
             parts.append(part)
         pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
         if np.issubdtype(pixels.dtype, np.floating):
@@ -139,6 +140,11 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 f"{candidate.source} has bands with different nodata values ({', '.join(said)}); set scenes.nodata if "
                 "one of them is right for all, or convert the bands to one."
             )
+        if scenes.nodata is not None and said and str(float(scenes.nodata)) not in said:
+            raise BadData(
+                f"{candidate.source} states that {' and '.join(said)} is no data, and params.scenes.nodata says "
+                f"{scenes.nodata}; set scenes.nodata to null to go by the files, or correct them (gdal_edit)."
+            )
         stated = next((d.nodata for d in datasets if d.nodata is not None), None)
         nodata = scenes.nodata if scenes.nodata is not None else stated
         if nodata is not None and not _holds(dtypes[0], nodata):
@@ -156,7 +162,8 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         files = []
         for href, dataset, indexes in zip(candidate.hrefs, datasets, chosen, strict=True):
             fitted = stack.enter_context(_on_grid(href, links, dataset, finest, Resampling.bilinear, nodata))
-            files.append(_File(href, fitted, indexes))
+            mask = stack.enter_context(_mask_on_grid(href, links, dataset, finest))
+            files.append(_File(href, fitted, indexes, mask))
         classes = None
         if candidate.mask is not None:
             dataset = stack.enter_context(opened(candidate.mask, links))
@@ -242,18 +249,28 @@ def _on_grid(
             "band; warp it to that."
         )
     with explained(href, links):
-        warped = WarpedVRT(
-            dataset,
-            crs=grid.crs,
-            transform=grid.transform,
-            width=grid.width,
-            height=grid.height,
-            resampling=resampling,
-            src_nodata=nodata,
-            nodata=nodata,
-        )
+        warped = WarpedVRT(dataset, **_grid(grid), resampling=resampling, src_nodata=nodata, nodata=nodata)
     with warped:
         yield warped
+
+
+@contextmanager
+def _mask_on_grid(href: str, links: Links, dataset: Any, grid: Any) -> Iterator[Any]:
+    """What has the mask that lies in or beside a file, on the grid of the scene; ``None`` where it has none."""
+    if MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:
+        yield None
+        return
+    if (dataset.transform, dataset.shape) == (grid.transform, grid.shape):
+        yield dataset
+        return
+    with explained(href, links):  # a warped file has its mask only as alpha, and alpha only without a nodata value
+        warped = WarpedVRT(dataset, **_grid(grid), resampling=Resampling.nearest, add_alpha=True)
+    with warped:
+        yield warped
+
+
+def _grid(grid: Any) -> dict[str, Any]:
+    return {"crs": grid.crs, "transform": grid.transform, "width": grid.width, "height": grid.height}
 
 
 def _quantities(

@@ -73,6 +73,34 @@ def test_bands_that_disagree_on_nodata_are_refused_unless_it_is_said(tmp_path: P
     assert fetch(candidate(files), params("test", nodata=0), None, tmp_path / "staging").nodata_share > 0
 
 
+def test_the_mask_of_a_coarse_band_is_kept_where_it_is_resampled(tmp_path: Path) -> None:
+    files = write_scene_files(tmp_path / "source", offset=-1000)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        for name in ("B02", "B03", "B11"):
+            with rasterio.open(files[name], "r+") as band:
+                band.write(np.maximum(band.read(1), 1100), 1)  # no pixel is without data by its value
+                band.nodata = None
+                if name == "B11":
+                    covered = np.full(band.shape, 255, np.uint8)
+                    covered[:, : band.width // 2] = 0
+                    band.write_mask(covered)
+    for nodata in (None, 0):
+        scene = fetch(candidate(files), params("test", nodata=nodata), None, tmp_path / f"staging-{nodata}")
+        _, mask = pixels_of(scene, tmp_path / f"staging-{nodata}")
+        assert (mask[:, :120] & MaskBit.NODATA).all() and not (mask[20:, 136:] & MaskBit.NODATA).any()
+
+
+def test_a_file_that_states_another_nodata_value_than_the_parameters_is_refused(tmp_path: Path) -> None:
+    path = write_band(tmp_path / "a.tif", np.full((64, 64), 500, np.int16))
+    with rasterio.open(path, "r+") as out:
+        out.nodata = -9999
+    source, scenes = one_file(path, nodata=0)
+    with pytest.raises(BadData, match=r"states that -9999.0 is no data, and params.scenes.nodata says 0"):
+        fetch(source, scenes, None, tmp_path / "staging")
+    source, scenes = one_file(path, nodata=-9999)
+    fetch(source, scenes, None, tmp_path / "staging")
+
+
 def test_cloud_and_shadow_come_from_the_classes(tmp_path: Path) -> None:
     classes = np.full((128, 128), 4, np.uint8)
     classes[30:40, 10:20], classes[50:60, 10:30] = 9, 3
