@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from typing import NamedTuple, Self
 
 from pipelines.errors import BadData
 
-_DATE = re.compile(r"(?<!\d)(19[7-9]\d|20\d\d)[-_]?(0[1-9]|1[0-2])[-_]?(0[1-9]|[12]\d|3[01])(?!\d)")
+_DATE = re.compile(r"(?<!\d)(19[7-9]\d|20\d\d)([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 UNDATED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -46,10 +47,10 @@ def from_file(tag: str | None, name: str) -> datetime | None:
 
 def _in_name(name: str) -> datetime | None:
     for match in _DATE.finditer(name):
-        try:
-            return datetime(int(match[1]), int(match[2]), int(match[3]), tzinfo=UTC)
-        except ValueError:
-            continue
+        with suppress(ValueError):
+            found = datetime(int(match[1]), int(match[3]), int(match[4]), tzinfo=UTC)
+            if found < datetime.now(UTC) + timedelta(days=2):  # or it is a number, such as where a tile begins
+                return found
     return None
 
 

@@ -268,15 +268,16 @@ def _quantity(asset: pystac.Asset) -> Quantity | None:
 
 
 def _content(href: str, described: Any) -> Any:
-    """What tells that the bytes at ``href`` changed: size and time of a local file, else what the item says of it."""
+    """What tells that the bytes at ``href`` or their meaning changed: what the item says of it, and of a local file
+    size and time, wherever it was moved to."""
     try:
         status = None if is_remote(href) else Path(href).stat()
     except (OSError, ValueError):
         status = None
-    if status is not None:
-        return [status.st_size, status.st_mtime_ns]
     if isinstance(described, dict):
-        return [public(href), {k: v for k, v in described.items() if k not in ("href", "alternate")}]
+        described = {k: v for k, v in described.items() if k not in ("href", "alternate")}
+    if status is not None:
+        return [status.st_size, status.st_mtime_ns, described]
     return [public(href), described]
 
 

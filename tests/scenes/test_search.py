@@ -178,6 +178,8 @@ def test_a_folder_gives_dates_from_tag_or_name(tmp_path: Path) -> None:
     pixels = np.full((32, 32), 5, np.uint8)
     write_band(tmp_path / "in" / "fire_20240608.tif", pixels)
     write_band(tmp_path / "in" / "deep" / "nameless.TIF", pixels)
+    for name in ("tile_2048_1024", "tile_2023_0512", "tile_20480512"):  # where a tile begins
+        write_band(tmp_path / "in" / f"{name}.tif", pixels)
     for name in ("tagged_20220101", "tagged_20230505", "tagged"):
         with rasterio.open(write_band(tmp_path / "in" / f"{name}.tif", pixels), "r+") as out:
             out.update_tags(TIFFTAG_DATETIME="2023:05:06 07:08:09")
@@ -188,9 +190,17 @@ def test_a_folder_gives_dates_from_tag_or_name(tmp_path: Path) -> None:
     assert when["fire_20240608"][0].date() == date(2024, 6, 8)
     assert when["tagged_20220101"][0] == datetime(2022, 1, 1, tzinfo=UTC)  # the tag is of an export long after
     assert when["tagged_20230505"][0] == when["tagged"][0] == datetime(2023, 5, 6, 7, 8, 9, tzinfo=UTC)
-    assert when["nameless"] == (UNDATED, False)
+    assert {when[name] for name in ("nameless", "tile_2048_1024", "tile_2023_0512", "tile_20480512")} == {
+        (UNDATED, False)
+    }
     assert [entry.id for entry in refused] == ["broken"]
-    assert ids(search(scenes, None, Dates.of(None, since="2024-01-01"))) == ["fire_20240608", "nameless"]
+    assert ids(search(scenes, None, Dates.of(None, since="2024-01-01"))) == [
+        "fire_20240608",
+        "nameless",
+        "tile_2023_0512",
+        "tile_20480512",
+        "tile_2048_1024",
+    ]
 
 
 def test_the_fingerprint_follows_content_and_parameters(tmp_path: Path) -> None:
@@ -203,6 +213,12 @@ def test_the_fingerprint_follows_content_and_parameters(tmp_path: Path) -> None:
     first = fingerprint()
     assert fingerprint(shard=5, max_cloud=50) == first
     assert fingerprint(cloud_mask={"asset": "SCL", "cloud": [9]}) != first
+    described = json.loads((source.parent / "item0.json").read_text())
+    described["assets"]["B03"]["raster:bands"] = [{"scale": 0.0001, "offset": -0.1}]
+    (source.parent / "item0.json").write_text(json.dumps(described))
+    assert fingerprint() != first, "what an asset says of its pixels decides their meaning"
+    write_catalog(tmp_path, [item("scene", files)])
+    assert fingerprint() == first
     os.utime(files["B03"], (1, 1))
     touched = fingerprint()
     assert touched != first
