@@ -45,7 +45,7 @@ def settings() -> Settings:
     view = home / "depot" / "views" / (os.environ.get(VIEW) or PAGE)
 
     def folder(variable: str, name: str) -> Path:
-        return view / name if store else Path(os.environ.get(variable) or home / name)
+        return view / name if store else Path(_absolute(variable) or home / name)
 
     return Settings(
         home=home,
@@ -55,14 +55,24 @@ def settings() -> Settings:
         notices=view / "notices" if store else home / "notices",
         store=store,
         store_cache=_gigabytes("SWATH_STORE_CACHE", 50),
-        git_remote=os.environ.get("SWATH_GIT_REMOTE") or str(checkout),
+        git_remote=_absolute("SWATH_GIT_REMOTE") or str(checkout),
         git_branch=os.environ.get("SWATH_GIT_BRANCH") or "main",
-        dvc_remote=os.environ.get("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),
-        dvc_cache=Path(os.environ.get("SWATH_DVC_CACHE") or home / "dvc" / "cache"),
+        dvc_remote=_absolute("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),
+        dvc_cache=Path(_absolute("SWATH_DVC_CACHE") or home / "dvc" / "cache"),
         mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         mlflow_page=os.environ.get("SWATH_MLFLOW_PAGE") or None,
         links=tuple(one for one in re.split(r"[,\s]+", os.environ.get("SWATH_LINKS") or "") if one),
         basemap=os.environ.get("SWATH_BASEMAP") or None,
+    )
+
+
+def _absolute(variable: str) -> str | None:
+    """A place as the environment names it; refused if that depends on the folder, for each run works in its own."""
+    written = os.environ.get(variable)
+    if not written or ":" in written or Path(written).is_absolute():  # an address, or git's host:path
+        return written or None
+    raise BadData(
+        f"{variable} is {written!r}, which each run would look for in a folder of its own; name it from / on."
     )
 
 

@@ -7,7 +7,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines.cli.main import commands
-from pipelines.config import load_params, merged_params
+from pipelines.config import load_params, merged_params, settings
 from pipelines.errors import BadData
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -122,3 +122,22 @@ def test_yaml_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_nan_is_a_nodata_value(tmp_path: Path) -> None:
     assert load_params(overlaid(tmp_path, yaml.safe_dump({"scenes": {"nodata": float("nan")}}))).scenes.nodata_is_nan
+
+
+@pytest.mark.parametrize("variable", ["SWATH_CATALOG", "SWATH_DVC_REMOTE", "SWATH_DVC_CACHE", "SWATH_GIT_REMOTE"])
+def test_a_place_that_depends_on_the_folder_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run works in a folder of its own, which goes when it ends."""
+    monkeypatch.setenv(variable, "../imagery")
+    with pytest.raises(BadData, match=f"{variable} is '../imagery'"):
+        settings()
+    monkeypatch.setenv(variable, "/imagery")
+    assert "/imagery" in str(settings())
+
+
+@pytest.mark.parametrize(
+    "address", ["git@example.org:team/region.git", "https://example.org/region.git", "s3://bucket/dvc"]
+)
+def test_an_address_is_no_folder(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("SWATH_GIT_REMOTE", "SWATH_DVC_REMOTE"):
+        monkeypatch.setenv(variable, address)
+    assert settings().git_remote == settings().dvc_remote == address
