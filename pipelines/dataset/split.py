@@ -28,6 +28,7 @@ from pipelines.scenes.scene import Scene
 
 _PLAN = ("chip_id", "scene_id", "split", "block_id", "region", "row", "col", "size")
 _TRIES = 16  # assignments of blocks that are tried before giving up
+_ACROSS = 9  # places along a side at which chips are measured
 _FEW = 8  # blocks
 
 
@@ -110,11 +111,13 @@ def _plan(
 
 
 def chip_diagonal(scenes: Sequence[Scene], size: int) -> float:
-    """Metres on the ground: the longest of the chips at the middle and corners of the scenes."""
+    """Metres on the ground: the longest of chips all over the scenes, for a scale may be largest anywhere."""
     geod = Geod(ellps="WGS84")
+    shares = np.linspace(0, 1, _ACROSS)
+    over = np.stack(np.meshgrid(shares, shares), axis=-1).reshape(-1, 2)
     longest = 0.0
     for scene in scenes:
-        places = np.array([(0.5, 0.5), (0, 0), (0, 1), (1, 0), (1, 1)]) * (scene.height - size, scene.width - size)
+        places = over * (scene.height - size, scene.width - size)
         for left, right in (((0, 0), (size, size)), ((size, 0), (0, size))):
             a, b = (moved(pixel_points(scene, *(places + end).T), scene.crs, DEGREES) for end in (left, right))
             longest = max(longest, float(np.max(geod.inv(*a.T, *b.T)[2])))

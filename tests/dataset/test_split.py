@@ -14,7 +14,7 @@ from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments, ways
 from pipelines.dataset.census import _Fill, origins, take_census, usable_labels
 from pipelines.dataset.regions import Region, equidistant, find_regions
 from pipelines.dataset.snapshot import Manifest
-from pipelines.dataset.split import make_split
+from pipelines.dataset.split import chip_diagonal, make_split
 from pipelines.dataset.windows import Territories
 from pipelines.errors import BadData
 from pipelines.labels import open_labels
@@ -252,3 +252,14 @@ def test_over_all_folds_each_block_is_tested_once_and_train_and_val_share_the_re
         assert 0.6 < counts[splits == SPLITS.index("train")].sum() / rest < 0.9
         assert 0.5 / folds < 1 - rest / counts.sum() < 2 / folds
     assert (tested == 1).all()
+
+
+@pytest.mark.parametrize(("south", "north"), [(-5.0, 20.0), (-4.0, 12.0), (-15.0, 1.0)])
+def test_the_default_buffer_covers_chips_wherever_a_scene_s_scale_is_largest(
+    tmp_path: Path, south: float, north: float
+) -> None:
+    """In degrees a chip is longest at the equator, which is neither the middle nor a corner here."""
+    small = write_scene(tmp_path, FLAT, crs="EPSG:4326", pixel=0.01, origin=(10.0, north))
+    tall = small.model_copy(update={"height": round((north - south) / 0.01), "width": 1000})
+    at_equator = 64 * 0.01 * np.hypot(111_319.5, 110_574.3)  # metres a degree, of longitude and of latitude, WGS 84
+    assert chip_diagonal([tall], 64) == pytest.approx(at_equator, rel=6e-4)
