@@ -77,14 +77,18 @@ def _tree(store: Path, name: str, place: Path, known: dict[str, Entry]) -> list[
         return [_database(store, name, place)]
     for _ in range(_TRIES):
         try:
-            return [_entry(store, entry, path, known) for entry, path in _walk(name, place)]
+            return [_entry(store, entry, path, known) for entry, path in _walk(name, place.resolve())]
         except FileNotFoundError as error:
             gone = error
     raise SwathError(f"{gone.filename} was replaced while {place} was copied, {_TRIES} times; try again.")
 
 
-def _walk(name: str, place: Path) -> Iterator[tuple[str, Path]]:
-    """Each file and folder but drafts, staging and locks. A catalog's index comes before what it lists."""
+def _walk(name: str, place: Path, tree: Path | None = None) -> Iterator[tuple[str, Path]]:
+    """Each file and folder but drafts, staging and locks. A catalog's index comes before what it lists.
+
+    A link that leads out of the tree, such as to a larger disk, stands for what is there.
+    """
+    tree = tree or place
     yield name, place
     if not place.is_dir():
         return
@@ -92,10 +96,18 @@ def _walk(name: str, place: Path) -> Iterator[tuple[str, Path]]:
     for path in sorted(place.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         if _passes(name, path):
             continue
+        within, target = f"{name}/{path.name}", path.resolve()
+        if (
+            path.is_symlink()
+            and target.exists()
+            and not target.is_relative_to(tree)
+            and not place.is_relative_to(target)
+        ):
+            path = target
         if path.is_dir() and not path.is_symlink():
-            yield from _walk(f"{name}/{path.name}", path)
+            yield from _walk(within, path, tree)
         else:
-            yield f"{name}/{path.name}", path
+            yield within, path
     if place.stat().st_ino != held:  # or files of before would be kept with files of after
         raise FileNotFoundError(errno.ENOENT, "replaced", str(place))
 

@@ -45,7 +45,7 @@ def restore(copy: Path) -> Manifest:
     for name, place in places.items():
         entries = [entry for entry in manifest.entries if _tree_of(entry, places) == name]
         if entries and not _holds_something(place):
-            with replacing(place) as draft:
+            with replacing(place.resolve()) as draft:  # which may be a link to a larger disk
                 _write(path.parent, entries, name, draft)
                 if name == "mlflow/mlflow.db":
                     _move_addresses(draft, Path(manifest.home), settings().home)

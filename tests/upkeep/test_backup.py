@@ -86,6 +86,21 @@ def test_what_was_made_comes_back_to_the_byte_and_what_can_be_had_again_does_not
     assert not (store.stat().st_mode & 0o077), "the copy holds the secrets too"
 
 
+def test_folders_that_lie_on_a_larger_disk_are_copied_and_come_back(home: Path, store: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for name in ("catalog", "predictions/p"):
+        (home / name).rename(disk / Path(name).name)
+        (home / name).symlink_to(disk / Path(name).name)
+    (disk / "p" / "round").symlink_to(tmp_path)  # which holds what it lies in
+    backup(store, 7)
+    shutil.rmtree(disk)
+    home.rename(home.with_name("lost"))
+    restore(store)
+    assert (home / "catalog/p/scenes/a/image.tif").read_bytes() == b"catalog/p/scenes/a/image.tif" * 1000
+    assert (home / "predictions/p/v1/a/classes.tif").read_bytes() == b"predictions/p/v1/a/classes.tif" * 1000
+
+
 def test_a_second_copy_writes_only_what_changed_and_an_old_one_takes_its_own_with_it(home: Path, store: Path) -> None:
     first = backup(store, 2)
     had = objects(store)
