@@ -5,13 +5,20 @@ from __future__ import annotations
 from pipelines.depot.store import store
 
 
-def forget(before: float) -> dict[str, int]:
-    """Remove notices and staging folders that nobody wrote to since the moment ``before`` (seconds); how many went."""
+def forget(before: float, results: float) -> dict[str, int]:
+    """Remove notices and staging folders that nobody wrote to since the moment ``before`` (seconds), and what stages
+    gave before ``results``; how many went."""
     kinds = {"staging of scenes in the store": "catalog", "staging of maps in the store": "predictions"}
     gone = {kind: sum(_forget(project, before) for project in store().folders(key)) for kind, key in kinds.items()}
     notices = [one.key for one in store().folder("notices") if one.modified < before]
-    store().delete(notices)
-    return gone | {"notices in the store": len(notices)}
+    stages = [one.key for one in store().folder("stages") if one.modified < results]
+    store().delete([*notices, *stages])
+    return gone | {"notices in the store": len(notices), "results of stages in the store": len(stages)}
+
+
+def written(key: str) -> float:
+    """When something below the folder ``key`` of the store was written last, in seconds."""
+    return max((one.modified for one in store().folder(key)), default=0.0)
 
 
 def _forget(project: str, before: float) -> int:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 
 from pipelines.depot import cache
@@ -53,21 +54,26 @@ class View:
     def send(self) -> None:
         """Do in the store what was done here since it was brought, so that it may be ended at any moment.
 
-        A file comes before what speaks of it: rasters and tables, then metadata, items, and last indices and receipts.
+        A file comes before what speaks of it: in each folder rasters and tables, then metadata, items, and when all
+        folders are through indices and receipts. So a scene that replaces another is mixed for one copy, not for all.
         Raises ``Conflict`` where metadata that were to be replaced have changed in the store meanwhile.
         """
         found = {path.relative_to(self.root).as_posix(): path for path in files(self.root)}
         made = {key: path for key, path in found.items() if not cache.is_link(path, key)}
         gone = [key for key in self._seen if key not in found]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            for rank in range(3):
-                list(pool.map(self._send, [key for key in made if _rank(key) == rank]))
+            folders = groupby(sorted(made, key=_folder), key=_folder)
+            list(pool.map(self._send_folder, [[key for key in keys if _rank(key) < 3] for _, keys in folders]))
         store().delete(key for key in gone if _rank(key) < 3)
         for key in sorted((key for key in made if _rank(key) == 3), key=lambda key: made[key].lstat().st_mtime_ns):
             self._send(key)
         store().delete(key for key in gone if _rank(key) == 3)
         for key in gone:
             del self._seen[key]
+
+    def _send_folder(self, keys: list[str]) -> None:
+        for key in sorted(keys, key=_rank):
+            self._send(key)
 
     def _send(self, key: str) -> None:
         path, former = self.root / key, self._seen.get(key)
@@ -119,6 +125,10 @@ def _listed(key: str) -> list[Stored]:
 
 def _within(key: str, keys: Collection[str]) -> bool:
     return any(key == one or key.startswith(f"{one}/") for one in keys)
+
+
+def _folder(key: str) -> str:
+    return key.rpartition("/")[0]
 
 
 def _rank(key: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.config import Settings, settings
 from pipelines.depot import bring
-from pipelines.depot.retention import forget
+from pipelines.depot.retention import forget, written
 from pipelines.files import read_json
 from pipelines.upkeep.halves import DAY, halves
 from pipelines.workspace.workspace import close_workspace
@@ -49,7 +49,7 @@ def remove_stale(days: int) -> dict[str, int]:
     gone["logs shortened"] = sum(map(_shorten, here.home.glob("logs/*.log")))
     for folder in (here.home / "atlas", _logs()):
         _remove_empty(folder)
-    return gone | forget(time.time() - at_work * DAY) if here.store else gone
+    return gone | forget(time.time() - at_work * DAY, time.time() - days * DAY) if here.store else gone
 
 
 def _reports(here: Settings, days: int) -> list[Path]:
@@ -63,9 +63,11 @@ def _reports(here: Settings, days: int) -> list[Path]:
 
 
 def _decided(run: Path) -> float:
-    """When the watch came to its end. The folder tells less: in a view of the store it is always new."""
-    verdict = run / "verdict.json"
-    return verdict.stat().st_mtime if verdict.exists() else _touched(run)
+    """When the watch came to its end, or wrote last. In a view of the store its folder is always new."""
+    verdict, here = run / "verdict.json", settings()
+    if verdict.exists():
+        return verdict.stat().st_mtime
+    return written(f"reports/{run.relative_to(here.reports).as_posix()}") if here.store else _touched(run)
 
 
 def _called(run: Path) -> bool:

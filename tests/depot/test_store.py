@@ -18,6 +18,8 @@ from pipelines.errors import SwathError
 from pipelines.files import write_json
 from pipelines.upkeep.models import project_folders, remove_maps
 from pipelines.upkeep.retention import remove_stale
+from pipelines.workspace.results import find as find_result
+from pipelines.workspace.results import keep as keep_result
 from tests.depot.machines import held
 
 
@@ -192,6 +194,7 @@ def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPat
         for run, retrain in (("a", True), ("b", False), ("c", False)):
             write_json(settings().reports / "p" / "drift" / run / "verdict.json", {"retrain": retrain})
             (settings().reports / "p" / "drift" / run / "report.html").write_text(run)
+        write_json(settings().reports / "p" / "drift" / "0-killed" / "comparison.json", {})
         for version in (1, 2, 3):
             write_json(settings().predictions / "p" / f"v{version}" / "s" / "item.json", {})
             (settings().predictions / "p" / f"v{version}" / "s" / "classes.tif").write_bytes(b"x")
@@ -204,15 +207,19 @@ def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPat
         return remove_maps("p", 1, 1)
 
     work("old", body)
+    keep_result("old", {})
     assert sum(work("maintain", lambda: remove_stale(1)).values()) == 0
     days = time.time() + 4 * 86_400
     monkeypatch.setattr("pipelines.upkeep.retention.time.time", lambda: days)
     gone = work("maintain", lambda: remove_stale(1))
     assert gone["staging of scenes in the store"] == gone["staging of maps in the store"] == 1
-    assert gone["reports of drift"] == 1
+    assert gone["reports of drift"] == 2  # b, and the one that was killed before its verdict
+    assert gone["results of stages in the store"] == 1
+    keep_result("young", {})
     monkeypatch.setenv("SWATH_HOME", f"{settings().home}-of-another")  # a machine that has brought no byte of the maps
     assert work("maintain", maps) == ["v2"]
-    kept = held(store)
+    kept = {key: body for key, body in held(store).items() if not key.startswith("stages/")}
+    assert find_result("young") == {} and find_result("old") is None
     assert list(kept) == [
         "catalog/p/scenes/a/a.json",
         "predictions/p/catalog.json",
