@@ -41,7 +41,7 @@ def kept() -> list[Finding]:
                 place.delete([key])
     except SwathError as error:
         return [fault(_NAME, str(error), _ADDRESS)]
-    if not all(heeded) or changed != second:
+    if not all(heeded) or changed is None or changed.etag != second.etag:
         return [fault(_NAME, f"{place.address} overwrites an object that has changed since it was read.", _CONDITIONS)]
     return [fine(_NAME, f"{place.address} can be written and read, and overwrites nothing unseen")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -18,6 +19,13 @@ def test_a_store_that_heeds_conditions_is_fine_and_left_as_it_was(store: str, mo
     monkeypatch.setenv("SWATH_STORE", store)
     only(kept(), "fine")
     assert held(store) == {}
+
+
+def test_a_store_whose_clock_is_another_is_fine(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWATH_STORE", store)
+    now = time.time()
+    monkeypatch.setattr("pipelines.depot.store.time.time", lambda: now + 90)
+    only(kept(), "fine")
 
 
 def test_a_store_that_overwrites_unseen_is_told(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
