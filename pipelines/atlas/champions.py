@@ -64,7 +64,7 @@ class Term(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     version: int
-    since: datetime
+    since: datetime | None  # None: since before there were records
     until: datetime | None
     why: str
 
@@ -99,11 +99,14 @@ def decision_picture(project: str, number: int, name: str) -> bytes:
 def terms(moves: Sequence[Record]) -> list[Term]:
     """Who was in charge when, the latest first; ``moves`` are the records that put another version in charge."""
     ends = [*(move.when for move in moves[1:]), None][: len(moves)]
-    return [
+    found = [
         Term(version=int(move.after), since=move.when, until=end, why=f"{' '.join(move.reasons)} ({move.by})")
         for move, end in zip(moves, ends, strict=True)
         if move.after
-    ][::-1]
+    ]
+    if moves and moves[0].before:
+        found = [Term(version=int(moves[0].before), since=None, until=moves[0].when, why=""), *found]
+    return found[::-1]
 
 
 def _version(client: MlflowClient, version: ModelVersion, alias: str | None) -> Version:

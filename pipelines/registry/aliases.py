@@ -30,6 +30,7 @@ MOVED_BY = "swath.promoted_by_run"  # the run that put it in charge, last
 FORMER = "swath.former_champion"  # version that this one followed; empty for none
 RESTORED = "swath.restored_at"
 RESTORED_WHY = "swath.restored_because"
+IN_CHARGE = "swath.in_charge"  # commit of the record that put it in charge, once the alias has followed
 CHAIN = "swath.decision.chain"  # commit of the last record about the version
 WITHDRAWN = "swath.withdrawn_because"  # only versions that a rollback took out of charge have it
 

@@ -38,12 +38,15 @@ def promote(
     Raises ``BadData`` if there is no challenger, ``SwathError`` if the records cannot be reached, were altered, or
     take no further one.
     """
-    record.finish(client, name)
+    finished = record.finish(client, name)
     challenger, champion = _contenders(client, name)
     number = str(challenger.version)
     former = str(champion.version) if champion else None
     if passed := _passed(challenger, version):
         return Promotion(champion=former, former=former, changed=False, reason=passed)
+    if finished and former == number:
+        reason = f"Version {number} was recorded as champion, and is now."
+        return Promotion(champion=number, former=finished.before, changed=True, reason=reason)
     if former == number:
         return already(challenger, run)
     challenger = record.settle(client, challenger)
@@ -56,8 +59,7 @@ def promote(
     tags |= {aliases.APPROVER: approver} if approver else {}
     tags |= {aliases.REASONS: reason} if override else {}
     tags |= {aliases.WITHDRAWN: None} if aliases.WITHDRAWN in challenger.tags else {}
-    # Record and tags come before the alias: killed in between, the next attempt still knows the former champion.
-    record.keep(
+    record.move(
         client,
         name,
         Record(
@@ -72,7 +74,6 @@ def promote(
             changes=(record.change(challenger, tags),),
         ),
     )
-    client.set_registered_model_alias(name, aliases.CHAMPION, number)
     return Promotion(champion=number, former=former, changed=True, reason=reason)
 
 
@@ -92,6 +93,7 @@ def reject(
     With ``version``, of which the person was asked, nothing is written where another one is challenger by now. Raises
     ``BadData`` if there is no challenger, or if it is champion already.
     """
+    record.finish(client, name)
     challenger, champion = _contenders(client, name)
     former = str(champion.version) if champion else None
     if passed := _passed(challenger, version):

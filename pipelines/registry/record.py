@@ -77,7 +77,7 @@ class Check(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     records: tuple[Kept, ...]
-    moves: tuple[Record, ...]  # those that put another version in charge
+    moves: tuple[Record, ...]  # those that put another version in charge, which may be gone since
     faults: tuple[str, ...]  # of the ledger, and of the champion
     versions: dict[str, tuple[str, ...]]  # sentences by version; empty where MLflow says what the records say
 
@@ -108,26 +108,35 @@ def keep(client: MlflowClient, name: str, record: Record) -> Record:
     returned, and its tags are written again. Nothing is written where the ledger refuses, or where another champion is
     in charge by now than the one that the record starts from (``SwathError``).
     """
-    kept = _appended(client, name, record)
-    for each in kept.record.changes:
-        _write(client, name, kept.commit, each)
+    return _kept_and_written(client, name, record).record
+
+
+def move(client: MlflowClient, name: str, record: Record) -> Record:
+    """Record that another version is put in charge, and put it there.
+
+    Record and tags come before the alias, so killed in between, ``finish`` or the next try knows all that is owed; the
+    last tag tells a move that was cut off from one that somebody took back by hand.
+    """
+    kept = _kept_and_written(client, name, record)
+    _put_in_charge(client, name, kept)
     return kept.record
 
 
-def finish(client: MlflowClient, name: str) -> None:
-    """Put in charge whom the last record puts in charge, if whoever recorded it was cut off before MLflow knew it all.
+def finish(client: MlflowClient, name: str) -> Record | None:
+    """Make the move that the last record tells of, if whoever recorded it was cut off; returns it then.
 
-    To be called before anything is decided, or no other decision could ever be recorded. A move that was recorded less
+    To be called before anything is decided, for until then no other decision is recorded. A move that was recorded less
     than ``CUT_OFF`` ago is left to whoever may still be at it.
     """
     kept, faults = records(name)
     moved = None if faults else _pending(client, name, kept)
-    if moved is None or moved.record.after is None or now() - moved.record.when < CUT_OFF:
-        return
+    if moved is None or now() - moved.record.when < CUT_OFF:
+        return None
     for each in moved.record.changes:
         _write(client, name, moved.commit, each)
-    client.set_registered_model_alias(name, aliases.CHAMPION, moved.record.after)
+    _put_in_charge(client, name, moved)
     log.warning("Version %s is champion now, as record %d says, which was cut off.", moved.record.after, moved.number)
+    return moved.record
 
 
 def settle(client: MlflowClient, version: ModelVersion) -> ModelVersion:
@@ -139,6 +148,19 @@ def settle(client: MlflowClient, version: ModelVersion) -> ModelVersion:
         return version
     _write(client, version.name, *about[-1])
     return client.get_model_version(version.name, str(version.version))
+
+
+def _kept_and_written(client: MlflowClient, name: str, record: Record) -> Kept:
+    kept = _appended(client, name, record)
+    for each in kept.record.changes:
+        _write(client, name, kept.commit, each)
+    return kept
+
+
+def _put_in_charge(client: MlflowClient, name: str, kept: Kept) -> None:
+    assert kept.record.after is not None
+    client.set_registered_model_alias(name, aliases.CHAMPION, kept.record.after)
+    client.set_model_version_tag(name, kept.record.after, aliases.IN_CHARGE, kept.commit)
 
 
 def _write(client: MlflowClient, name: str, commit: str, change: Change) -> None:
@@ -163,7 +185,7 @@ def check(client: MlflowClient, name: str) -> Check:
     found = aliases.versions(client, name)
     wrong = _champion(kept, found, _champion_now(client, name))
     versions = {str(each.version): differences(kept, each) for each in found}
-    moves = tuple(each.record for each in _moves(kept, found))
+    moves = tuple(each.record for each in _since(kept, found) if each.record.before != each.record.after)
     return Check(records=kept, moves=moves, faults=(*faults, *wrong), versions=versions)
 
 
@@ -235,6 +257,13 @@ def _moves(kept: Iterable[Kept], versions: Sequence[ModelVersion]) -> list[Kept]
     ]
 
 
+def _since(kept: Sequence[Kept], versions: Sequence[ModelVersion]) -> Sequence[Kept]:
+    """The records from the first about one of ``versions`` on: those before it are of a registry that began anew."""
+    known = {(str(each.version), each.run_id) for each in versions}
+    about = (n for n, each in enumerate(kept) if any((c.version, c.run_id) in known for c in each.record.changes))
+    return kept[next(about, len(kept)) :]
+
+
 def _appended(client: MlflowClient, name: str, record: Record) -> Kept:
     known: list[Kept] = []
 
@@ -243,37 +272,46 @@ def _appended(client: MlflowClient, name: str, record: Record) -> Kept:
         # the same words count as the same decision only if nothing was decided since about any version they concern
         about = [each for each in kept if any(each.about(c.version, c.run_id) for c in record.changes)]
         known[:] = [each for each in about[-1:] if _told(each.record) == _told(record)]
-        if not known and record.before != record.after:
-            _require_unmoved(client, name, record, kept)
+        if not known:
+            _require_settled(client, name, record, kept)
         return None if known else record.model_dump(mode="json")
 
     entries = append(branch_of_decisions(name), make)
     return known[0] if known else _kept(entries[-1:])[0]
 
 
-def _require_unmoved(client: MlflowClient, name: str, record: Record, kept: Iterable[Kept]) -> None:
+def _require_settled(client: MlflowClient, name: str, record: Record, kept: Sequence[Kept]) -> None:
+    if moved := _pending(client, name, kept):
+        raise SwathError(
+            f"By the records version {moved.record.after} of {name} takes the place of version "
+            f"{moved.record.before or 'none'}, and MLflow has not heard of it yet; try again from "
+            f"{moved.record.when + CUT_OFF:%H:%M} UTC on, when it is taken for cut off, and finished first."
+        )
+    if record.before == record.after:
+        return
     champion = _champion_now(client, name)
     if champion != record.before:
         raise SwathError(
             f"Version {champion or 'none'} of {name} is champion by now, not {record.before or 'none'}; look at what "
             "changed, and decide again."
         )
-    if moved := _pending(client, name, kept):
+    moves = _moves(kept, aliases.versions(client, name))
+    if moves and moves[-1].record.after != champion:
+        after = moves[-1].record.after
         raise SwathError(
-            f"By the records version {moved.record.after} of {name} takes the place of version {champion or 'none'}, "
-            f"and MLflow has not heard of it yet; try again from {moved.record.when + CUT_OFF:%H:%M} UTC on, when it "
-            "is taken for cut off, and finished first."
+            f"Version {champion or 'none'} of {name} is champion in MLflow, and by the records version {after} is: "
+            f"somebody moved the alias by hand. Move it to version {after} in MLflow, and change it with `swath model`."
         )
 
 
-def _pending(client: MlflowClient, name: str, kept: Iterable[Kept]) -> Kept | None:
-    """The record that puts another version in charge than MLflow has, which is still the one that it starts from."""
-    versions = aliases.versions(client, name)
-    moves, champion = _moves(kept, versions), _champion_now(client, name)
-    last = moves[-1] if moves else None
-    if last is None or last.record.before != champion or last.record.after not in {str(v.version) for v in versions}:
+def _pending(client: MlflowClient, name: str, kept: Sequence[Kept]) -> Kept | None:
+    """The record whose move was cut off: MLflow still has the champion that it starts from, and never had the other."""
+    versions = {str(each.version): each for each in aliases.versions(client, name)}
+    moves = _moves(kept, list(versions.values()))
+    if not moves or moves[-1].record.before != _champion_now(client, name):
         return None
-    return last
+    version = versions.get(moves[-1].record.after or "")
+    return moves[-1] if version is not None and version.tags.get(aliases.IN_CHARGE) != moves[-1].commit else None
 
 
 def _champion_now(client: MlflowClient, name: str) -> str | None:

@@ -51,8 +51,7 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
         restored |= {aliases.FORMER: str(current.version), aliases.MOVED_BY: run or ""}
         restored |= {aliases.WITHDRAWN: None} if aliases.WITHDRAWN in version.tags else {}
         withdrawn: Tags = {aliases.WITHDRAWN: f"{reason} ({when.isoformat()})"}
-        # Record and tags come before the alias: killed in between, the next attempt writes the same again.
-        record.keep(
+        record.move(
             client,
             name,
             Record(
@@ -67,7 +66,6 @@ def rollback(name: str, reason: str, number: str | None = None, run: str | None 
                 changes=(record.change(version, restored), record.change(current, withdrawn)),
             ),
         )
-        client.set_registered_model_alias(name, aliases.CHAMPION, str(version.version))
         log.info("Version %s is champion again instead of %s: %s", version.version, current.version, reason)
         return Promotion(champion=str(version.version), former=str(current.version), changed=True, reason=reason)
 

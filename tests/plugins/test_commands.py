@@ -88,6 +88,13 @@ def test_the_command_knows_the_run_that_it_works_for(command: Any) -> None:
     assert task.execute(ctx)["run"] == "demo/manual__2026+00:00"
 
 
+def test_the_command_knows_who_triggered_its_run(command: Any) -> None:
+    command(r"""printf '{"who": "%s"}' "$SWATH_PERSON" > $SWATH_RESULT""")
+    task, ctx = operator()
+    assert task.execute(ctx)["who"] == ""
+    assert task.execute(ctx | {"dag_run": SimpleNamespace(triggering_user_name="ada")})["who"] == "ada"
+
+
 def test_bad_data_fails_at_once_with_its_sentence(command: Any) -> None:
     command("echo 'swath: scene 7 has no bands; fetch it again.' >&2; exit 65")
     task, ctx = operator()

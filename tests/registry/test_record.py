@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipelines.atlas.champions import terms
 from pipelines.errors import BadData, SwathError
 from pipelines.evaluation.tracking import store
 from pipelines.lineage.run import PERSON
@@ -154,12 +155,68 @@ def test_a_move_cut_off_before_its_alias_is_finished_before_anything_else_is_dec
             decide()  # whoever recorded it may still be at it
     monkeypatch.setattr(record, "CUT_OFF", timedelta(0))
     if way == "the next challenger":
+        record.finish(registry.client, "p")  # as the gate does
         registry.judged("promote", second)
     after = decide()
     assert after == {"another run": second, "the next challenger": "3", "a rollback": champion}[way]
     moves = [(move.before, move.after) for move in check(registry.client, "p").moves]
     assert moves[:2] == [(None, champion), (champion, second)] and moves[2:] in ([], [(second, after)])
     assert check(registry.client, "p").agrees
+
+
+@pytest.mark.parametrize("word", ["rejected", "judged anew"])
+def test_nothing_is_decided_about_a_version_between_its_promotion_and_its_alias(
+    registry: Registry, champion: str, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    second = registry.judged("promote", champion)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(KeyboardInterrupt):
+            promote(registry.client, "p", run="train_model.tuesday")
+    with pytest.raises(SwathError, match="try again from"):
+        if word == "rejected":
+            reject(registry.client, "p", "kim")
+        else:
+            registry.judge(second, "refuse", champion, slowdown=1.0)
+    monkeypatch.setattr(record, "CUT_OFF", timedelta(0))
+    if word == "rejected":
+        with pytest.raises(BadData, match="is champion already"):
+            reject(registry.client, "p", "kim")
+    assert promote(registry.client, "p", run="train_model.wednesday").changed == (word == "judged anew")
+    assert check(registry.client, "p").agrees
+
+
+def test_an_alias_that_somebody_moved_by_hand_is_not_taken_for_one_that_was_cut_off(
+    registry: Registry, champion: str, loads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "CUT_OFF", timedelta(0))
+    second = registry.judged("promote", champion)
+    promote(registry.client, "p", run="train_model.tuesday")
+    registry.client.set_registered_model_alias("p", aliases.CHAMPION, champion)
+    registry.judged("promote", champion)
+    with pytest.raises(SwathError, match=f"by the records version {second} is: somebody moved the alias by hand"):
+        promote(registry.client, "p", run="train_model.wednesday")
+    assert "champion by the records" in registry.said()
+    holder = aliases.holder(registry.client, "p", aliases.CHAMPION)
+    assert holder and str(holder.version) == champion
+    registry.client.set_registered_model_alias("p", aliases.CHAMPION, second)
+    assert promote(registry.client, "p", override="Go on", run="train_model.wednesday").champion == "3"
+    assert check(registry.client, "p").agrees
+
+
+def test_who_was_in_charge_is_told_of_versions_that_are_gone_too(
+    registry: Registry, champion: str, loads: None
+) -> None:
+    for day in ("tuesday", "wednesday"):
+        newest = registry.judged("promote", str(aliases.holder(registry.client, "p", aliases.CHAMPION).version))  # type: ignore[union-attr]
+        promote(registry.client, "p", run=f"train_model.{day}")
+    rollbacks.rollback("p", "It maps clouds as water", champion)
+    registry.client.delete_model_version("p", newest)
+    assert [term.version for term in terms(check(registry.client, "p").moves)] == [1, 3, 2, 1]
 
 
 def test_a_rollback_by_a_run_is_that_of_whoever_triggered_it_and_never_the_gate_s(
