@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipelines.config.params import Evaluate
 from pipelines.errors import BadData
-from pipelines.evaluation.bootstrap import interval
+from pipelines.evaluation.bootstrap import Interval, interval
 
 
 def shares(
@@ -52,6 +52,9 @@ def areas(
 ) -> dict[str, Any]:
     """Mapped and estimated area of each class, in the unit of ``mapped``, with block-bootstrap intervals.
 
+    How what is really there varies, where a class is mapped that one block alone has tested, is not known: an interval
+    reaches from none of it to all of it.
+
     ``blocks`` are confusion counts ``(blocks, classes, classes)`` of the test. Raises ``BadData`` for a class that is
     mapped and never occurs in the test's map.
     """
@@ -62,13 +65,26 @@ def areas(
             f"{', '.join(untested)} is on the map but never on the map of the test ground, so nothing is known of its "
             "errors; enlarge the test split."
         )
-    ends = interval(
-        blocks.astype(np.int64),
-        lambda counts: shares(counts, mapped, whole),  # or draws without a rare class would tell nothing of any
-        resamples=settings.bootstrap,
-        confidence=settings.confidence,
-    )
+    having = (blocks.sum(axis=1) > 0).sum(axis=0)  # in how many blocks each class is on the map
+    lone = (having == 1) & (mapped > 0)
+    known, unsure = np.where(lone, 0, mapped), float(mapped[lone].sum())
+    values = shares(whole, mapped) * total
+    if not known.any():
+        ends = [Interval(value=None, low=None, high=None) for _ in names]
+    else:
+        ends = interval(
+            blocks.astype(np.int64),
+            lambda counts: shares(counts, known, whole) * known.sum() / total,
+            resamples=settings.bootstrap,
+            confidence=settings.confidence,
+            telling=int(having[known > 0].min()),
+        )
     return {
-        name: {"mapped": float(area)} | {k: None if v is None else v * total for k, v in end.model_dump().items()}
-        for name, area, end in zip(names, mapped, ends, strict=True)
+        name: {
+            "mapped": float(area),
+            "value": float(value),
+            "low": None if end.low is None else end.low * total,
+            "high": None if end.high is None else min(end.high * total + unsure, total),
+        }
+        for name, area, value, end in zip(names, mapped, values, ends, strict=True)
     }

@@ -38,12 +38,19 @@ def resampled(counts: NDArray[np.int64], resamples: int, seed: int) -> NDArray[n
 
 
 def interval(
-    counts: NDArray[np.int64], statistic: Statistic, *, resamples: int, confidence: float, seed: int = 0
+    counts: NDArray[np.int64],
+    statistic: Statistic,
+    *,
+    resamples: int,
+    confidence: float,
+    seed: int = 0,
+    telling: int | None = None,
 ) -> list[Interval]:
     """Intervals of ``statistic`` of summed counts ``(blocks, classes, classes)``, each number of its own.
 
     ``statistic`` takes ``(..., classes, classes)`` and returns ``(...)`` or ``(..., n)``, shares from 0 to 1. Draws
-    without a pixel of the class are left out. Ends are ``None`` where one block tells all that there is.
+    without a pixel of the class are left out. Ends are ``None`` where one block tells all that there is; ``telling``
+    says how many do, where that is fewer than have a number of their own.
     """
     counts = counts[counts.any(axis=(1, 2))]
     value = np.atleast_1d(statistic(counts.sum(axis=0)))
@@ -51,10 +58,10 @@ def interval(
         return [Interval(value=None, low=None, high=None) for _ in value]
     drawn = statistic(resampled(counts, resamples, seed)).reshape(resamples, -1)
     alone, left = (statistic(part).reshape(len(counts), -1) for part in (counts, counts.sum(axis=0) - counts))
-    telling = np.isfinite(alone).sum(axis=0)
+    counted = np.isfinite(alone).sum(axis=0)
     found = [
-        _widened(_percentiles(v, d, confidence), rest, int(blocks), confidence)
-        for v, d, rest, blocks in zip(value, drawn.T, left.T, telling, strict=True)
+        _widened(_percentiles(v, d, confidence), rest, int(blocks if telling is None else telling), confidence)
+        for v, d, rest, blocks in zip(value, drawn.T, left.T, counted, strict=True)
     ]
     return [
         Interval(value=one.value, low=max(one.low, 0.0), high=min(one.high, 1.0))

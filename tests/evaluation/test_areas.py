@@ -51,6 +51,18 @@ def test_a_class_of_a_hectare_that_one_block_has_leaves_the_others_their_interva
     )
 
 
+def test_of_a_class_that_one_block_alone_has_tested_nothing_or_all_may_be_what_is_mapped() -> None:
+    counts = np.zeros((11, 2, 2), np.int64)
+    counts[:, 0, 0] = 300
+    counts[3, :, 1] = 40, 60  # of what is mapped as b there, 60 % is
+    found = areas(counts, np.array([100.0, 900]), ("a", "b"), SETTINGS)
+    assert found["b"]["value"] == pytest.approx(540)
+    assert found["b"]["low"] == 0 and found["b"]["high"] == pytest.approx(900)
+    assert found["a"]["low"] == pytest.approx(100) and found["a"]["high"] == pytest.approx(1000)
+    (alone,) = {areas(counts[3:4], np.array([0.0, 900]), ("a", "b"), SETTINGS)["b"]["low"]}
+    assert alone is None
+
+
 def test_a_class_that_is_mapped_and_was_never_tested_is_refused_and_one_never_mapped_is_not() -> None:
     counts = np.array([[[5, 0, 0], [1, 4, 0], [2, 0, 0]]])
     with pytest.raises(BadData, match="c is on the map"):
