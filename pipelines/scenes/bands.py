@@ -140,10 +140,10 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 f"{candidate.source} has bands with different nodata values ({', '.join(said)}); set scenes.nodata if "
                 "one of them is right for all, or convert the bands to one."
             )
-        if scenes.nodata is not None and said and str(float(scenes.nodata)) not in said:
+        if scenes.nodata is not None and said and not any(_same(d.nodata, scenes.nodata, dtypes[0]) for d in datasets):
             raise BadData(
                 f"{candidate.source} states that {' and '.join(said)} is no data, and params.scenes.nodata says "
-                f"{scenes.nodata}; set scenes.nodata to null to go by the files, or correct them (gdal_edit)."
+                f"{scenes.nodata}; correct the one that is wrong, scenes.nodata or the files (gdal_edit)."
             )
         stated = next((d.nodata for d in datasets if d.nodata is not None), None)
         nodata = scenes.nodata if scenes.nodata is not None else stated
@@ -192,6 +192,13 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
 
 def _holds(dtype: str, value: float) -> bool:
     return np.issubdtype(np.dtype(dtype), np.floating) if math.isnan(value) else bool(in_dtype_range(value, dtype))
+
+
+def _same(stated: float | None, value: float, dtype: str) -> bool:
+    """Whether the two are one number in the pixels' type, in which GDAL tells what a file states."""
+    if stated is None or math.isnan(value) or math.isnan(stated):
+        return stated is not None and math.isnan(value) and math.isnan(stated)
+    return _holds(dtype, value) and bool(np.dtype(dtype).type(stated) == np.dtype(dtype).type(value))
 
 
 def _check(href: str, dataset: Any, placed: bool) -> None:

@@ -24,6 +24,7 @@ from pipelines.scenes.egress import REFUSED
 from pipelines.scenes.links import Links, is_remote
 
 _RETRY = Retry(total=4, backoff_factor=1, status_forcelist=[429, 502, 503, 504], allowed_methods=None)
+_MEANING = ("raster:bands", "bands", "scale", "offset", "raster:scale", "raster:offset")  # of the pixels of an asset
 _BASELINES = ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version")
 _FLAGS = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
 _DEPTH = 32  # catalogs within catalogs
@@ -268,16 +269,17 @@ def _quantity(asset: pystac.Asset) -> Quantity | None:
 
 
 def _content(href: str, described: Any) -> Any:
-    """What tells that the bytes at ``href`` or their meaning changed: what the item says of it, and of a local file
-    size and time, wherever it was moved to."""
+    """What tells that the bytes at ``href`` or their meaning changed: of a local file its size and time, and scale and
+    offset, of another what the item says of it."""
     try:
         status = None if is_remote(href) else Path(href).stat()
     except (OSError, ValueError):
         status = None
-    if isinstance(described, dict):
-        described = {k: v for k, v in described.items() if k not in ("href", "alternate")}
     if status is not None:
-        return [status.st_size, status.st_mtime_ns, described]
+        meaning = {k: v for k, v in described.items() if k in _MEANING} if isinstance(described, dict) else {}
+        return [status.st_size, status.st_mtime_ns, *([meaning] if meaning else [])]
+    if isinstance(described, dict):
+        return [public(href), {k: v for k, v in described.items() if k not in ("href", "alternate")}]
     return [public(href), described]
 
 

@@ -101,6 +101,18 @@ def test_a_file_that_states_another_nodata_value_than_the_parameters_is_refused(
     fetch(source, scenes, None, tmp_path / "staging")
 
 
+@pytest.mark.parametrize("value", [-9999.9, -3.4e38, 0.1])
+def test_a_nodata_value_is_compared_as_the_pixels_hold_it(tmp_path: Path, value: float) -> None:
+    pixels = np.full((64, 64), 0.4, np.float32)
+    pixels[:4] = value
+    path = write_band(tmp_path / "a.tif", pixels)
+    with rasterio.open(path, "r+") as out:
+        out.nodata = value
+    declared = {"kind": "declared", "units": "reflectance", "scale": 1.0, "offset": 0.0}
+    source, scenes = one_file(path, nodata=value, radiometry=declared)
+    assert fetch(source, scenes, None, tmp_path / "staging").nodata_share == pytest.approx(4 / 64)
+
+
 def test_cloud_and_shadow_come_from_the_classes(tmp_path: Path) -> None:
     classes = np.full((128, 128), 4, np.uint8)
     classes[30:40, 10:20], classes[50:60, 10:30] = 9, 3
