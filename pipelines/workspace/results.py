@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,21 @@ from pipelines.config import settings
 from pipelines.depot.store import store
 from pipelines.files import read_json, write_json
 
+_DAY = 86_400  # seconds
 _MEANT = ("cmd", "deps", "params")  # what an entry of dvc.lock says of a stage beside its outputs
 
 
 def find(key: str) -> dict[str, Any] | None:
     """The entry of ``dvc.lock`` that a stage with this ``key`` got last: on any machine, where there is a store."""
     if settings().store is not None:
-        body = store().read(f"stages/{key}.json")
-        return None if body is None else dict(json.loads(body))
+        name = f"stages/{key}.json"
+        body, there = store().read(name), store().one(name)
+        if body is None:
+            return None
+        entry = dict(json.loads(body))
+        if there is not None and there.modified < time.time() - _DAY:
+            keep(key, entry)  # what is asked for is not yet old
+        return entry
     file = _file(key)
     if not file.exists():
         return None

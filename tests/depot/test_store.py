@@ -18,6 +18,7 @@ from pipelines.errors import SwathError
 from pipelines.files import write_json
 from pipelines.upkeep.models import project_folders, remove_maps
 from pipelines.upkeep.retention import remove_stale
+from pipelines.workspace import results
 from pipelines.workspace.results import find as find_result
 from pipelines.workspace.results import keep as keep_result
 from tests.depot.machines import held
@@ -230,3 +231,39 @@ def test_maintenance_reaches_the_store(store: str, monkeypatch: pytest.MonkeyPat
     for version in (1, 3):
         links = json.loads(kept[f"predictions/p/v{version}/catalog.json"])["links"]
         assert [link["href"] for link in links if link["rel"] == "item"] == ["./s/item.json"]
+
+
+def test_what_a_stage_gave_stays_in_the_store_as_long_as_it_is_asked_for(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[str] = []
+    keep_result("stage", {"cmd": "train"})
+    monkeypatch.setattr(results, "keep", lambda key, entry: kept.append(key))
+    assert find_result("stage") == {"cmd": "train"} and kept == []
+    later = time.time() + 2 * 86_400
+    monkeypatch.setattr(results.time, "time", lambda: later)
+    assert find_result("stage") == {"cmd": "train"} and kept == ["stage"], "written anew, it is young again"
+
+
+def test_a_scene_is_whole_before_the_next_is_begun(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    put, exchange = Store.put, Store.exchange
+    monkeypatch.setattr("pipelines.depot.view.AT_ONCE", 1)
+    monkeypatch.setattr(Store, "put", lambda self, source, key: sent.append(key) or put(self, source, key))
+    monkeypatch.setattr(
+        Store, "exchange", lambda self, source, key, former: sent.append(key) or exchange(self, source, key, former)
+    )
+
+    def body() -> None:
+        for id in "ab":
+            folder = settings().catalog / "p" / "scenes" / id
+            write_json(folder / f"{id}.json", {})
+            (folder / "image.tif").write_bytes(b"x")
+        write_json(settings().catalog / "p" / "catalog.json", {})
+
+    work("publish", body)
+    scenes = "catalog/p/scenes"
+    assert sent == [
+        *[f"{scenes}/{id}/{name}" for id in "ab" for name in ("image.tif", f"{id}.json")],
+        "catalog/p/catalog.json",
+    ]
