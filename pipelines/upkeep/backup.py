@@ -32,8 +32,8 @@ def backup(store: Path, keep: int) -> Path:
     and what it copied is taken up by the next. Raises ``SwathError`` where another copy is being made there.
     """
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if any(tree.exists() and store.resolve().is_relative_to(tree.resolve()) for tree in trees().values()):
-        raise BadData(f"{store} lies in what is to be copied; name a folder elsewhere, best on another disk.")
+    for tree in filter(Path.exists, trees().values()):
+        _require_apart(store, tree)
     with alone(store / ".lock", f"Another copy is being made in {store}; wait for it."):
         known = {entry.path: entry for copy in copies(store)[-1:] for entry in read_manifest(copy).entries}
         entries: list[Entry] = []
@@ -77,18 +77,18 @@ def _tree(store: Path, name: str, place: Path, known: dict[str, Entry]) -> list[
         return [_database(store, name, place)]
     for _ in range(_TRIES):
         try:
-            return [_entry(store, entry, path, known) for entry, path in _walk(name, place.resolve())]
+            return [_entry(store, entry, path, known) for entry, path in _walk(store, name, place.resolve())]
         except FileNotFoundError as error:
             gone = error
     raise SwathError(f"{gone.filename} was replaced while {place} was copied, {_TRIES} times; try again.")
 
 
-def _walk(name: str, place: Path, tree: Path | None = None) -> Iterator[tuple[str, Path]]:
+def _walk(store: Path, name: str, place: Path, within: tuple[Path, ...] = ()) -> Iterator[tuple[str, Path]]:
     """Each file and folder but drafts, staging and locks. A catalog's index comes before what it lists.
 
-    A link that leads out of the tree, such as to a larger disk, stands for what is there.
+    A link that leads out of all folders that are being copied, such as to a larger disk, stands for what is there.
     """
-    tree = tree or place
+    within = within or (place,)
     yield name, place
     if not place.is_dir():
         return
@@ -96,20 +96,25 @@ def _walk(name: str, place: Path, tree: Path | None = None) -> Iterator[tuple[st
     for path in sorted(place.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         if _passes(name, path):
             continue
-        within, target = f"{name}/{path.name}", path.resolve()
-        if (
-            path.is_symlink()
-            and target.exists()
-            and not target.is_relative_to(tree)
-            and not place.is_relative_to(target)
-        ):
-            path = target
+        entry, target, roots = f"{name}/{path.name}", path.resolve(), within
+        if path.is_symlink() and target.exists() and not any(_nested(target, root) for root in within):
+            _require_apart(store, target)
+            path, roots = target, (*within, target)
         if path.is_dir() and not path.is_symlink():
-            yield from _walk(within, path, tree)
+            yield from _walk(store, entry, path, roots)
         else:
-            yield within, path
+            yield entry, path
     if place.stat().st_ino != held:  # or files of before would be kept with files of after
         raise FileNotFoundError(errno.ENOENT, "replaced", str(place))
+
+
+def _nested(one: Path, other: Path) -> bool:
+    return one.is_relative_to(other) or other.is_relative_to(one)
+
+
+def _require_apart(store: Path, place: Path) -> None:
+    if store.resolve().is_relative_to(place.resolve()):
+        raise BadData(f"{store} lies in what is to be copied; name a folder elsewhere, best on another disk.")
 
 
 def _passes(name: str, path: Path) -> bool:

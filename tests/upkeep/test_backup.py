@@ -93,12 +93,25 @@ def test_folders_that_lie_on_a_larger_disk_are_copied_and_come_back(home: Path, 
         (home / name).rename(disk / Path(name).name)
         (home / name).symlink_to(disk / Path(name).name)
     (disk / "p" / "round").symlink_to(tmp_path)  # which holds what it lies in
+    (disk / "p" / "latest").symlink_to("v1")
+    for name, other in (("one", "two"), ("two", "one")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "peer").symlink_to(tmp_path / other)
+    (home / "reports" / "p" / "peer").symlink_to(tmp_path / "one")
     backup(store, 7)
     shutil.rmtree(disk)
     home.rename(home.with_name("lost"))
     restore(store)
     assert (home / "catalog/p/scenes/a/image.tif").read_bytes() == b"catalog/p/scenes/a/image.tif" * 1000
     assert (home / "predictions/p/v1/a/classes.tif").read_bytes() == b"predictions/p/v1/a/classes.tif" * 1000
+    assert (home / "predictions/p/latest").is_symlink(), "what leads within what is copied stays what it is"
+
+
+def test_a_store_behind_a_link_is_refused_too(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (home / "reports" / "p" / "disk").symlink_to(tmp_path / "disk")
+    with pytest.raises(BadData, match="lies in what is to be copied"):
+        backup(tmp_path / "disk" / "copies", 7)
 
 
 def test_a_second_copy_writes_only_what_changed_and_an_old_one_takes_its_own_with_it(home: Path, store: Path) -> None:
