@@ -59,7 +59,7 @@ def settings() -> Settings:
         git_branch=os.environ.get("SWATH_GIT_BRANCH") or "main",
         dvc_remote=_absolute("SWATH_DVC_REMOTE") or str(home / "dvc" / "remote"),
         dvc_cache=Path(_absolute("SWATH_DVC_CACHE") or home / "dvc" / "cache"),
-        mlflow_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+        mlflow_uri=_tracking() or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
         mlflow_page=os.environ.get("SWATH_MLFLOW_PAGE") or None,
         links=tuple(one for one in re.split(r"[,\s]+", os.environ.get("SWATH_LINKS") or "") if one),
         basemap=os.environ.get("SWATH_BASEMAP") or None,
@@ -69,11 +69,22 @@ def settings() -> Settings:
 def _absolute(variable: str) -> str | None:
     """A place as the environment names it; refused if that depends on the folder, for each run works in its own."""
     written = os.environ.get(variable)
-    if not written or ":" in written or Path(written).is_absolute():  # an address, or git's host:path
+    address = r"[^/]+:.*" if variable == "SWATH_GIT_REMOTE" else r"\w+://.*"  # git's host:path is one too
+    if not written or re.fullmatch(address, written, re.DOTALL) or Path(written).is_absolute():
         return written or None
     raise BadData(
         f"{variable} is {written!r}, which each run would look for in a folder of its own; name it from / on."
     )
+
+
+def _tracking() -> str | None:
+    """MLflow's address; a database in a file is named from / on too, which in an address takes four strokes."""
+    written = os.environ.get("MLFLOW_TRACKING_URI") or None
+    if written and written.startswith("sqlite:///") and not Path(written.removeprefix("sqlite:///")).is_absolute():
+        raise BadData(
+            f"MLFLOW_TRACKING_URI is {written!r}, another file for each run; write sqlite:////the/whole/path."
+        )
+    return written
 
 
 def _gigabytes(variable: str, default: float) -> int:

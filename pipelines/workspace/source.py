@@ -50,13 +50,13 @@ def mirror() -> Path:
 
 
 def _fetch(bare: Path, remote: str) -> None:
-    """All refs of ``remote``. What it has no more goes, but for the pipeline's own: a remote that began anew, such as a
-    repository in what was an archive, lacks the dataset versions, whose numbers must not be given again."""
+    """All refs of ``remote``. What it has no more goes, but where it has none of the pipeline's own: it began anew
+    then, as a repository in what was an archive, and the numbers of dataset versions must not be given again."""
     before = _own(bare)
     git("fetch", "--quiet", "--prune", "--update-shallow", remote, *_REFS, at=bare)
-    after = _own(bare)
-    for ref in before.keys() - after.keys():
-        git("update-ref", ref, before[ref], at=bare)
+    if before and not _own(bare):
+        for ref, commit in before.items():
+            git("update-ref", ref, commit, at=bare)
 
 
 def _own(bare: Path) -> dict[str, str]:

@@ -127,17 +127,27 @@ def test_nan_is_a_nodata_value(tmp_path: Path) -> None:
 @pytest.mark.parametrize("variable", ["SWATH_CATALOG", "SWATH_DVC_REMOTE", "SWATH_DVC_CACHE", "SWATH_GIT_REMOTE"])
 def test_a_place_that_depends_on_the_folder_is_refused(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run works in a folder of its own, which goes when it ends."""
-    monkeypatch.setenv(variable, "../imagery")
-    with pytest.raises(BadData, match=f"{variable} is '../imagery'"):
-        settings()
+    for place in ("../imagery", "imagery", "data:2024/imagery"):
+        monkeypatch.setenv(variable, place)
+        if variable != "SWATH_GIT_REMOTE" or ":" not in place:  # git's host:path
+            with pytest.raises(BadData, match=f"{variable} is '{place}'"):
+                settings()
     monkeypatch.setenv(variable, "/imagery")
     assert "/imagery" in str(settings())
+
+
+def test_a_database_that_depends_on_the_folder_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(BadData, match="sqlite:////the/whole/path"):
+        settings()
 
 
 @pytest.mark.parametrize(
     "address", ["git@example.org:team/region.git", "https://example.org/region.git", "s3://bucket/dvc"]
 )
 def test_an_address_is_no_folder(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("SWATH_GIT_REMOTE", "SWATH_DVC_REMOTE"):
-        monkeypatch.setenv(variable, address)
-    assert settings().git_remote == settings().dvc_remote == address
+    monkeypatch.setenv("SWATH_GIT_REMOTE", address)
+    assert settings().git_remote == address
+    if "://" in address:
+        monkeypatch.setenv("SWATH_DVC_REMOTE", address)
+        assert settings().dvc_remote == address
