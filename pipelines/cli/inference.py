@@ -58,12 +58,15 @@ def predict(
     bundle = open_bundle(model)
     contract = bundle.contract
     bytes_at_most = parse_size(max_memory)
-    runtime = Ensemble([bundle, *map(open_bundle, averaged)]) if averaged else Runtime(bundle)
+    others = [open_bundle(name) for name in averaged or ()]
+    runtime = Ensemble([bundle, *others]) if others else Runtime(bundle)
     tiling = Tiling.of(contract, runtime, bytes_at_most, window, overlap, batch)
     mapped, failed = [], {}
     for path in rasters:
         try:
             raster = of_file(path, contract)
+            for other in others:
+                of_file(path, other.contract)  # says what it does not take
             mapped.append(map_raster(raster, bundle, runtime, out / path.stem, tiling, also=wanted, simplify=simplify))
         except BadData as error:
             failed[str(path)] = str(error)

@@ -71,7 +71,11 @@ def _require_same(first: Bundle, other: Bundle) -> None:
         raise BadData("Detectors cannot be averaged; name one model.")
     for name, one, another in (
         ("bands", [(b.name, b.units) for b in ours.bands], [(b.name, b.units) for b in theirs.bands]),
+        ("tasks", ours.task, theirs.task),
         ("classes", [c.name for c in ours.classes], [c.name for c in theirs.classes]),
     ):
         if one != another:
             raise BadData(f"{first.name} and {other.name} cannot be averaged: their {name} are {one} and {another}.")
+    if ours.task == "classification" and ours.window != theirs.window:
+        sizes = f"{ours.window} and {theirs.window} px"
+        raise BadData(f"{first.name} and {other.name} cannot be averaged: they classify pictures of {sizes}.")

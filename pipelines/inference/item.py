@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ def map_item(
     item = pystac.Item(id, geometry, list(bbox), when, properties={})
     item.stac_extensions = list(_EXTENSIONS)
     item.properties |= {
-        "proj:code" if grid.crs.startswith("EPSG:") else "proj:wkt2": grid.crs,
+        "proj:code" if re.fullmatch(r"\w+:\w+", grid.crs) else "proj:wkt2": grid.crs,
         "proj:shape": [grid.height, grid.width],
         "proj:transform": list(grid.affine)[:6],
     }
@@ -177,6 +178,16 @@ def hectares(folder: Path, model: str) -> dict[str, float]:
             pixels = np.bincount(source.read(1, window=strip).ravel(), minlength=256)[: len(names)]
             found += pixels * ground / (strip.width * strip.height)
     return dict(zip(names, found.tolist(), strict=True))
+
+
+def require_room(target: Path, inputs: Iterable[Path]) -> None:
+    """Raise ``BadData`` unless a map may take the place of what is at ``target``: nothing, or a former map; and none of
+    ``inputs`` lies in it."""
+    place = target.resolve()
+    if place.exists() and not (place / ITEM).is_file() and not (place.is_dir() and not any(place.iterdir())):
+        raise BadData(f"{target} holds something that is no map, and a map would replace it; name another folder.")
+    if within := [path for path in inputs if path.resolve().is_relative_to(place)]:
+        raise BadData(f"The map in {target} would replace {within[0]}, of which it is made; name another folder.")
 
 
 def require_apart(folders: Sequence[Path]) -> None:

@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
-from pipelines.inference.item import ITEM, map_item, tags
+from pipelines.inference.item import ITEM, map_item, require_room, tags
 from pipelines.inference.layers import CLASSES, NODATA, PROBABILITIES, STEP, Layer, layers
 from pipelines.inference.mosaic_grid import MosaicGrid, Placed, grid_of
 from pipelines.inference.polygons import write_polygons
@@ -69,9 +69,12 @@ def mosaic(
     """Make the folder ``target`` from the folders ``maps``, made by one model with ``also: [probabilities]``.
 
     ``crs`` and ``resolution`` (in its units) default to those that most of the maps have; their pixels are then taken
-    as they are. Where maps overlap, probabilities are averaged. The folder appears whole or not at all. Raises
+    as they are; where two classes are as likely to a 250th, the first counts. Where maps overlap, probabilities are
+    averaged. The folder appears whole or not at all. Raises
     ``BadData`` for maps of different models or without probabilities.
     """
+    target = target.absolute()
+    require_room(target, maps)
     items = [_item(folder) for folder in maps]
     classes = _classes(maps, items)
     grid, placed = grid_of(maps, crs, resolution)

@@ -34,7 +34,7 @@ def write_polygons(maps: Path, folder: Path, classes: Sequence[LabelClass], simp
             if int(value) != NODATA:
                 indices.append(int(value))
                 geometries.append(shape(geometry))
-        crs, side = source.crs, abs(source.transform.a)
+        crs, side = source.crs, abs(source.transform.determinant) ** 0.5
     if simplify and geometries:
         geometries = list(shapely.coverage_simplify(geometries, simplify * side))
     geometries = [_polygonal(shapely.make_valid(geometry)) for geometry in geometries]

@@ -24,7 +24,7 @@ from pipelines.config.params import Also, Task
 from pipelines.files import replacing
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.ensemble import Ensemble
-from pipelines.inference.item import made_by, tags, write_item
+from pipelines.inference.item import made_by, require_room, tags, write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import Share, share
 from pipelines.inference.outlines import write_objects
@@ -114,6 +114,8 @@ def predict(
     """
     began = time.monotonic()
     contract = bundle.contract
+    target = target.absolute()
+    require_room(target, [raster.image])
     work = target.parent / f".{target.name}.work"
     down, across = tiling.axes(raster, contract.task)
     with alone_at(target), raster.open(runtime.device) as source:
@@ -244,4 +246,6 @@ def _key(raster: Raster, runtime: Runtime | Ensemble, tiling: Tiling, batch: int
     facts = [raster.sha256, raster.mask_sha256, raster.indexes, raster.scale, raster.offset, raster.nodata]
     facts += [runtime.digest, runtime.engine, tiling.window, tiling.overlap, batch]
     facts += [layer.file for layer in shown]
+    made = here(runtime.engine)  # another version may answer otherwise, and the item names one
+    facts += [made["processor"], made["software"], str(made["code"])]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

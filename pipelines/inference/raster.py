@@ -49,7 +49,7 @@ class Raster:
     indexes: tuple[int, ...]  # GDAL's, from 1
     scale: tuple[float, ...]
     offset: tuple[float, ...]
-    nodata: float | None  # a pixel with this value in all bands has no data
+    nodata: float | None  # of a pixel without data, by `without_data`
     crs: str
     transform: tuple[float, ...]
     width: int

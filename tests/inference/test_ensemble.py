@@ -62,3 +62,16 @@ def test_models_of_other_classes_are_not_averaged(bundle):
     other = replace(bundle, contract=bundle.contract.model_copy(update={"classes": classes}))
     with pytest.raises(BadData, match="cannot be averaged: their classes are"):
         Ensemble([bundle, other])
+
+
+def test_models_that_look_at_other_pictures_are_not_averaged(bundle):
+    for changes, word in (({"task": "classification"}, "tasks"),):
+        other = replace(bundle, contract=bundle.contract.model_copy(update=changes))
+        with pytest.raises(BadData, match=f"cannot be averaged: their {word} are"):
+            Ensemble([bundle, other])
+    ours, theirs = (
+        replace(bundle, contract=bundle.contract.model_copy(update={"task": "classification", "window": size}))
+        for size in (64, 128)
+    )
+    with pytest.raises(BadData, match="pictures of 64 and 128 px"):
+        Ensemble([ours, theirs])

@@ -256,3 +256,34 @@ def test_maps_of_two_models_or_without_probabilities_are_refused(tmp_path: Path)
     with pytest.raises(BadData, match="no CRS"):
         mosaic([other], tmp_path / "mosaic", crs="nowhere")
     assert not (tmp_path / "mosaic").exists()
+
+
+def test_a_mosaic_takes_the_place_of_nothing_but_a_map(tmp_path: Path) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    maps = tmp_path / "maps"
+    one = write_map(maps / "one", "EPSG:32633", (500_000, 5_500_000), (16, 16), flat)
+    (maps / "notes.txt").write_text("mine")
+    with pytest.raises(BadData, match="holds something that is no map"):
+        mosaic([one], maps)
+    with pytest.raises(BadData, match="of which it is made"):
+        mosaic([one], one)
+    assert (one / "probabilities.tif").exists() and (maps / "notes.txt").read_text() == "mine"
+    (tmp_path / "empty").mkdir()
+    for _ in range(2):
+        mosaic([one], tmp_path / "empty")
+    assert (tmp_path / "empty" / ITEM).exists()
+
+
+@pytest.mark.parametrize("west", [200.0, 179.99, -180.01])
+def test_a_map_in_degrees_beyond_the_antimeridian_is_refused_and_not_lost(tmp_path: Path, west: float) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    one = write_map(tmp_path / "one", "EPSG:4326", (west, -17.0), (32, 32), flat, side=0.001)
+    with pytest.raises(BadData, match="beyond the antimeridian"):
+        mosaic([one], tmp_path / "mosaic", crs="EPSG:32760", resolution=100)
+
+
+def test_the_item_of_a_map_in_a_crs_of_esri_s_names_it_by_its_code(tmp_path: Path) -> None:
+    flat: Signed = lambda x, y: np.ones_like(x)  # noqa: E731
+    one = write_map(tmp_path / "one", "ESRI:54009", (1_000_000, 5_500_000), (16, 16), flat)
+    told = read_json(one / ITEM)["properties"]
+    assert told["proj:code"] == "ESRI:54009" and "proj:wkt2" not in told

@@ -10,12 +10,15 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from affine import Affine
 from rio_cogeo.cogeo import cog_validate
 from typer.testing import CliRunner
 
 from pipelines.cli.main import commands
+from pipelines.config.params import LabelClass
 from pipelines.errors import BadData
 from pipelines.inference.memory import parse_size, share
+from pipelines.inference.polygons import write_polygons
 from pipelines.inference.predict import Tiling, predict
 from pipelines.inference.raster import of_scene
 from pipelines.inference.windows import Axis
@@ -256,3 +259,30 @@ def test_probabilities_do_not_depend_on_the_batch(runtime):
     one_by_one = np.concatenate([runtime(pixels[i : i + 1]) for i in range(5)])
     np.testing.assert_allclose(together, one_by_one, atol=1e-6)
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_map_takes_the_place_of_nothing_but_a_map(tmp_path, bundle, runtime):
+    _, raster, _ = scene_raster(tmp_path, bundle, 64, 64)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "original.jp2").write_text("raw")
+    with pytest.raises(BadData, match="holds something that is no map"):
+        predict(raster, bundle, runtime, tmp_path / "out", TILING)
+    assert (tmp_path / "out" / "original.jp2").read_text() == "raw"
+    with pytest.raises(BadData, match="no map|of which it is made"):
+        predict(raster, bundle, runtime, raster.image.parent, TILING)
+    assert raster.image.exists()
+
+
+def test_outlines_of_a_turned_raster_are_simplified_too(tmp_path):
+    classes = np.random.default_rng(0).integers(0, 2, (60, 60)).astype(np.uint8)
+    corners = {}
+    for name, transform in (("up", Affine(10, 0, 0, 0, -10, 0)), ("turned", Affine(0, 10, 0, 10, 0, 0))):
+        (tmp_path / name).mkdir()
+        grid = {"driver": "GTiff", "width": 60, "height": 60, "count": 1, "dtype": "uint8", "crs": "EPSG:32721"}
+        with rasterio.open(tmp_path / name / "classes.tif", "w", transform=transform, nodata=255, **grid) as out:
+            out.write(classes, 1)
+        legend = [LabelClass(name=n, value=i, color="#102030") for i, n in enumerate("ab")]
+        write_polygons(tmp_path / name / "classes.tif", tmp_path / name, legend, 3.0)
+        frame = gpd.read_parquet(next((tmp_path / name).glob("*.parquet")))
+        corners[name] = int(frame.geometry.count_coordinates().sum())
+    assert corners["turned"] == pytest.approx(corners["up"], rel=0.1)
