@@ -34,7 +34,8 @@ RIGHT, WRONG = (27, 138, 107, 90), (214, 39, 40, 255)
 CLOUD, SHADOW = (235, 235, 245, 220), (60, 60, 90, 200)
 
 _PASSED_OVER = (TileOutsideBounds, RasterioIOError)  # what lies elsewhere, and a file that is being replaced or gone
-_MOST = 60  # scenes that one tile is put together from: the newest; more only happens when looking from far off
+_MOST = 60  # scenes that one tile is put together from when looking from far off: the newest
+_FAR = 4  # as many scenes side by side in a tile
 _FULL = 100  # percent
 _SIDE = 256
 
@@ -68,10 +69,20 @@ def tile(
     if not found:
         return _EMPTY
     try:
-        image, _ = mosaic_reader(found[:_MOST], read, x, y, z, threads=1, allowed_exceptions=_PASSED_OVER)
+        image, _ = mosaic_reader(
+            _chosen(found, bounds.right - bounds.left), read, x, y, z, threads=1, allowed_exceptions=_PASSED_OVER
+        )
     except EmptyMosaicError:
         return _EMPTY
     return bytes(image.render(img_format="PNG", colormap=colours, zlevel=1))
+
+
+def _chosen(found: Sequence[Scene], width: float) -> Sequence[Scene]:
+    """The newest for a tile of so many degrees; of a near one all, since older ones may have ground of their own."""
+    if len(found) <= _MOST:
+        return found
+    across = sorted(sum(east - west for west, east in spans(scene.bbox)) for scene in found)[len(found) // 2]
+    return found[:_MOST] if width > _FAR * across else found
 
 
 Read = Callable[..., ImageData]
@@ -91,6 +102,9 @@ def _images(atlas: Atlas, version: int, bands: Sequence[str]) -> tuple[Read, Col
         masked = np.ma.getmaskarray(image.array)
         # Under the picture of a scene without data lies an older one; a band that is dark by chance is no hole.
         hole = masked.all(axis=0) if scene.dtype == "uint8" else masked.any(axis=0)
+        if scene.nodata is None:  # then the image's own mask says nothing
+            bits = _read(scene.mask_path(atlas.catalog), scene, x, y, z).array
+            hole |= np.ma.getmaskarray(bits)[0] | ((bits.data[0] & MaskBit.NODATA) != 0)
         shown = picture(scene, image.array.data, bands, stretch)
         image.array = np.ma.MaskedArray(shown, mask=np.broadcast_to(hole, shown.shape))
         return image

@@ -38,7 +38,12 @@ def degrees(row: float, column: float) -> tuple[float, float]:
 
 
 def publish_scene(
-    home: Path, id: str, day: str, pixels: NDArray[np.uint16], mask: NDArray[np.uint8] | None = None
+    home: Path,
+    id: str,
+    day: str,
+    pixels: NDArray[np.uint16],
+    mask: NDArray[np.uint8] | None = None,
+    nodata: float | None = 0,
 ) -> Scene:
     """A scene ``(4, 256, 256)`` that covers the tile ``Z/X/Y`` and nothing else, in the catalog below ``home``."""
     catalog = home / "catalog" / PROJECT
@@ -47,6 +52,7 @@ def publish_scene(
         pixels,
         id=id,
         mask=mask,
+        nodata=nodata,
         crs="EPSG:3857",
         origin=ORIGIN,
         pixel=PIXEL,

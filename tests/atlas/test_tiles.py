@@ -23,7 +23,7 @@ from pipelines.errors import BadData
 from pipelines.inference.layers import layers
 from pipelines.inference.writer import MapWriter
 from pipelines.labels.source import LabelSource
-from pipelines.scenes.scene import Scene
+from pipelines.scenes.scene import MaskBit, Scene
 from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, publish_map, publish_scene
 from tests.builders import write_scene
 
@@ -142,6 +142,40 @@ def test_a_picture_is_black_below_the_stretch_and_white_above(atlas: Atlas) -> N
     limits = np.array([[0.1, 0.2]] * 3, np.float32)
     shown = picture(atlas.scenes[0], pixels, ("B02", "B03", "B04"), limits)
     assert shown[0, 0].tolist() == [0, 0, 255, 255]
+
+
+def test_where_only_the_mask_says_that_there_are_no_data_an_older_scene_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    pixels = np.full((4, SIDE, SIDE), 1500, np.uint16)
+    pixels[:, :, ::2] = 300  # for a stretch
+    publish_scene(tmp_path, "old", "2024-05-01", pixels)
+    holes = np.zeros((SIDE, SIDE), np.uint8)
+    holes[:, 128:] = MaskBit.NODATA
+    newer = pixels.copy()
+    newer[:, :, 128:] = 0
+    scene = publish_scene(tmp_path, "new", "2024-07-01", newer, mask=holes, nodata=None)
+    assert scene.nodata is None
+    atlas = open_atlas(PROJECT)
+    bands = ("B04", "B03", "B02")
+    shown = drawn(atlas, "image", bands=bands)
+    assert np.array_equal(shown[:, 132:], drawn(atlas, "image", bands=bands, scene="old")[:, 132:])
+
+
+def test_newer_scenes_of_the_neighbourhood_hide_no_place_that_they_do_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    monkeypatch.setattr("pipelines.atlas.tiles._MOST", 3)
+    pixels = np.full((4, SIDE, SIDE), 1500, np.uint16)
+    publish_scene(tmp_path, "old", "2024-05-01", pixels)
+    half = pixels.copy()
+    half[:, :, 128:] = 0  # no data
+    for day in range(1, 6):
+        publish_scene(tmp_path, f"new{day}", f"2024-07-0{day}", half)
+    atlas = open_atlas(PROJECT)
+    assert (drawn(atlas, "image", bands=("B04", "B03", "B02"))[..., 3] == 255).all()
 
 
 def test_combinations_by_whatever_names_bands_go() -> None:
