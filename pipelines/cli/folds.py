@@ -31,13 +31,16 @@ def crossvalidate(
 ) -> None:
     """Test every block of the catalog's labelled ground once, by models that never saw its place."""
     from pipelines.evaluation.folds import together
+    from pipelines.labels.table import FOLDERS
 
     base = Path("params.yaml")
     load_params(base)  # says what is wrong
     values = yaml.safe_load(merged_params(base, config) if config else base.read_text(encoding="utf-8"))
-    for section, name in ((values["labels"], "source"), (values["train"]["model"], "weights")):
-        if section.get(name) and Path(section[name]).exists():
-            section[name] = str(Path(section[name]).resolve())  # stages start in the fold's folder
+    labels, model = values["labels"], values["train"]["model"]  # stages start in the fold's folder
+    if labels["source"] != FOLDERS:  # it may be a pattern
+        labels["source"] = str(Path(os.path.expandvars(labels["source"])).absolute())
+    if model.get("weights") and Path(model["weights"]).exists():
+        model["weights"] = str(Path(model["weights"]).absolute())
     workspaces = [out.resolve() / f"fold-{fold}" for fold in range(folds)]
     for fold, workspace in enumerate(workspaces):
         values["split"] |= {"folds": folds, "fold": fold}
