@@ -103,8 +103,8 @@ def _read(folder: Path) -> _Map:
         (west, south), (east, north) = np.min(corners, axis=0), np.max(corners, axis=0)
         if source.crs.is_geographic and (west < -180 - 1e-6 or east > 180 + 1e-6):  # GDAL finds nothing there
             raise BadData(
-                f"{folder} lies from {west:.2f} to {east:.2f} degrees, beyond the antimeridian; map its raster cut there "
-                "and shifted to -180 to 180, or in a projected CRS."
+                f"{folder} lies from {west:.2f} to {east:.2f} degrees, beyond the antimeridian; map its raster cut "
+                "there and shifted to -180 to 180, or in a projected CRS."
             )
         return _Map(source.crs, source.transform, (west, south, east, north))
 

@@ -18,6 +18,8 @@ from pipelines.sample.labels import label_table, write_labels
 from pipelines.sample.render import render
 from pipelines.sample.stac import write_catalog, write_scene
 
+RECORD = "sample.json"  # what a region was ordered as; written last
+
 log = logging.getLogger(__name__)
 
 LARGEST = 10_980  # pixels: a whole tile of Sentinel-2's grid
@@ -48,14 +50,15 @@ def make_region(folder: Path, order: Order) -> dict[str, Any]:
     known = {id for id in record["scenes"] if (folder / id / f"{id}.json").is_file()}
     missing = [look for look in wanted if look.id not in known]
     labels = folder / "labels.gpkg"
-    whole = labels.is_file() and (folder / "catalog.json").is_file()
+    labelled = labels.is_file() and (folder / RECORD).is_file()  # or they are of an order that was cut off
+    whole = labelled and (folder / "catalog.json").is_file()
     if whole and not missing:
         log.info("%s already holds these %d scenes; nothing to do", folder, len(wanted))
         return _result(folder, record, made=0)
 
     grounds: dict[Place, Ground] = {}
     places = list(dict.fromkeys(look.place for look in missing))
-    places += [place for place in LABELLED if not labels.is_file() and place not in places]
+    places += [place for place in LABELLED if not labelled and place not in places]
     done = 0
     for place in places:
         ground = make_ground(order.seed, place.name, order.size)
@@ -65,10 +68,10 @@ def make_region(folder: Path, order: Order) -> dict[str, Any]:
             report(done, len(missing), f"scene {look.id}")
             record["scenes"][look.id] = _make_scene(folder, order.seed, ground, look)
             done += 1
-    if not labels.is_file():
+    if not labelled:
         write_labels(labels, label_table({place: grounds[place] for place in LABELLED}))
     write_catalog(folder, list(record["scenes"]))
-    write_json(folder / "sample.json", record)
+    write_json(folder / RECORD, record)
     return _result(folder, record, made=len(missing))
 
 
@@ -89,11 +92,11 @@ def _make_scene(folder: Path, seed: int, ground: Ground, look: Acquisition) -> d
 
 def _record(folder: Path, order: Order) -> dict[str, Any]:
     """What ``sample.json`` says of the region so far."""
-    if not (folder / "sample.json").is_file():
+    if not (folder / RECORD).is_file():
         if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
             _check_is_unfinished(folder)
         return {"size": order.size, "seed": order.seed, "scenes": {}}
-    record: dict[str, Any] = read_json(folder / "sample.json")
+    record: dict[str, Any] = read_json(folder / RECORD)
     for name in ("size", "seed"):
         if record[name] != getattr(order, name):
             raise BadData(

@@ -95,3 +95,17 @@ def test_unlabelled_scenes_lie_where_no_labels_are(region: Path) -> None:
     scenes = json.loads((region / "sample.json").read_text())["scenes"]
     places = {s["place"]: s["labelled"] for s in scenes.values()}
     assert places == {"21JYG": True, "22JCM": True, "22JEM": False}
+
+
+def test_labels_of_an_order_that_was_cut_off_are_not_taken_for_those_of_another(
+    region: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.sample.region.write_catalog", die)
+        with pytest.raises(KeyboardInterrupt):
+            make_region(tmp_path / "again", SMALL.model_copy(update={"seed": 99}))
+    make_region(tmp_path / "again", SMALL)
+    assert (tmp_path / "again" / "labels.gpkg").read_bytes() == (region / "labels.gpkg").read_bytes()
