@@ -18,10 +18,9 @@ from pipelines.sample.labels import label_table, write_labels
 from pipelines.sample.render import render
 from pipelines.sample.stac import write_catalog, write_scene
 
-RECORD = "sample.json"  # what a region was ordered as; written last
-
 log = logging.getLogger(__name__)
 
+RECORD = "sample.json"  # what a region was ordered as; written last
 LARGEST = 10_980  # pixels: a whole tile of Sentinel-2's grid
 
 
