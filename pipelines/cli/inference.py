@@ -45,6 +45,7 @@ def predict(
     """Map any GeoTIFF: class and confidence COGs and a STAC item each; where models disagree too, if there are more."""
     from pipelines.bundle.store import open_bundle
     from pipelines.inference.ensemble import Ensemble
+    from pipelines.inference.item import require_room
     from pipelines.inference.memory import parse_size
     from pipelines.inference.predict import Tiling
     from pipelines.inference.predict import predict as map_raster
@@ -67,7 +68,9 @@ def predict(
             raster = of_file(path, contract)
             for other in others:
                 of_file(path, other.contract)  # says what it does not take
-            mapped.append(map_raster(raster, bundle, runtime, out / path.stem, tiling, also=wanted, simplify=simplify))
+            target = out.absolute() / path.stem
+            require_room(target, [path])
+            mapped.append(map_raster(raster, bundle, runtime, target, tiling, also=wanted, simplify=simplify))
         except BadData as error:
             failed[str(path)] = str(error)
     emit(

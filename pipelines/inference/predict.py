@@ -24,7 +24,7 @@ from pipelines.config.params import Also, Task
 from pipelines.files import replacing
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.ensemble import Ensemble
-from pipelines.inference.item import made_by, require_room, tags, write_item
+from pipelines.inference.item import made_by, tags, write_item
 from pipelines.inference.layers import CLASSES, Layer, layers
 from pipelines.inference.memory import Share, share
 from pipelines.inference.outlines import write_objects
@@ -114,8 +114,6 @@ def predict(
     """
     began = time.monotonic()
     contract = bundle.contract
-    target = target.absolute()
-    require_room(target, [raster.image])
     work = target.parent / f".{target.name}.work"
     down, across = tiling.axes(raster, contract.task)
     with alone_at(target), raster.open(runtime.device) as source:

@@ -261,16 +261,20 @@ def test_probabilities_do_not_depend_on_the_batch(runtime):
     np.testing.assert_allclose(together.sum(axis=1), 1, atol=1e-5)
 
 
-def test_a_map_takes_the_place_of_nothing_but_a_map(tmp_path, bundle, runtime):
-    _, raster, _ = scene_raster(tmp_path, bundle, 64, 64)
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "original.jp2").write_text("raw")
-    with pytest.raises(BadData, match="holds something that is no map"):
-        predict(raster, bundle, runtime, tmp_path / "out", TILING)
-    assert (tmp_path / "out" / "original.jp2").read_text() == "raw"
-    with pytest.raises(BadData, match=r"no map|of which it is made"):
-        predict(raster, bundle, runtime, raster.image.parent, TILING)
-    assert raster.image.exists()
+def test_a_map_at_a_desk_takes_the_place_of_nothing_but_a_map(tmp_path, bundle):
+    write_scene(tmp_path, dn(64, 64), bands=BANDS)
+    image = (tmp_path / "scenes" / "scene" / "image.tif").rename(tmp_path / "one.tif")
+    with rasterio.open(image, "r+") as out:
+        out.scales, out.offsets = (1e-4,) * out.count, (-0.1,) * out.count
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "original.jp2").write_text("raw")
+    arguments = ["predict", str(bundle.folder), str(image), "--out"]
+    told = CliRunner().invoke(commands(), [*arguments, str(tmp_path)])
+    assert "holds something that is no map" in str(told.exception)
+    assert (tmp_path / "one" / "original.jp2").read_text() == "raw"
+    for _ in range(2):
+        assert CliRunner().invoke(commands(), [*arguments, str(tmp_path / "maps")]).exit_code == 0
+    assert (tmp_path / "maps" / "one" / "item.json").exists()
 
 
 def test_outlines_of_a_turned_raster_are_simplified_too(tmp_path):
