@@ -129,7 +129,11 @@ def finish(client: MlflowClient, name: str) -> Record | None:
     than ``CUT_OFF`` ago is left to whoever may still be at it.
     """
     kept, faults = records(name)
-    moved = None if faults else _pending(client, name, kept)
+    if faults:
+        return None
+    moved = _pending(client, name, kept)
+    if moved is None:
+        _confirm(client, name, kept)
     if moved is None or now() - moved.record.when < CUT_OFF:
         return None
     for each in moved.record.changes:
@@ -161,6 +165,17 @@ def _put_in_charge(client: MlflowClient, name: str, kept: Kept) -> None:
     assert kept.record.after is not None
     client.set_registered_model_alias(name, aliases.CHAMPION, kept.record.after)
     client.set_model_version_tag(name, kept.record.after, aliases.IN_CHARGE, kept.commit)
+
+
+def _confirm(client: MlflowClient, name: str, kept: Sequence[Kept]) -> None:
+    """Tag the champion whom the last move put in charge, if it was killed before it could, or made before there were
+    such tags: else an alias that is moved by hand later would be taken for a move that was cut off."""
+    moves = _moves(kept, aliases.versions(client, name))
+    champion = aliases.holder(client, name, aliases.CHAMPION)
+    if not moves or champion is None or str(champion.version) != moves[-1].record.after:
+        return
+    if champion.tags.get(aliases.IN_CHARGE) != moves[-1].commit:
+        client.set_model_version_tag(name, str(champion.version), aliases.IN_CHARGE, moves[-1].commit)
 
 
 def _write(client: MlflowClient, name: str, commit: str, change: Change) -> None:
@@ -295,9 +310,10 @@ def _require_settled(client: MlflowClient, name: str, record: Record, kept: Sequ
             f"Version {champion or 'none'} of {name} is champion by now, not {record.before or 'none'}; look at what "
             "changed, and decide again."
         )
-    moves = _moves(kept, aliases.versions(client, name))
-    if moves and moves[-1].record.after != champion:
-        after = moves[-1].record.after
+    versions = aliases.versions(client, name)
+    moves = _moves(kept, versions)
+    after = moves[-1].record.after if moves else None
+    if after != champion and after in {str(each.version) for each in versions}:  # or it was deleted
         raise SwathError(
             f"Version {champion or 'none'} of {name} is champion in MLflow, and by the records version {after} is: "
             f"somebody moved the alias by hand. Move it to version {after} in MLflow, and change it with `swath model`."

@@ -196,6 +196,9 @@ def test_an_alias_that_somebody_moved_by_hand_is_not_taken_for_one_that_was_cut_
     monkeypatch.setattr(record, "CUT_OFF", timedelta(0))
     second = registry.judged("promote", champion)
     promote(registry.client, "p", run="train_model.tuesday")
+    registry.client.delete_model_version_tag("p", second, aliases.IN_CHARGE)  # as of champions of former days
+    registry.judged("promote", second)
+    record.finish(registry.client, "p")
     registry.client.set_registered_model_alias("p", aliases.CHAMPION, champion)
     registry.judged("promote", champion)
     with pytest.raises(SwathError, match=f"by the records version {second} is: somebody moved the alias by hand"):
@@ -204,8 +207,20 @@ def test_an_alias_that_somebody_moved_by_hand_is_not_taken_for_one_that_was_cut_
     holder = aliases.holder(registry.client, "p", aliases.CHAMPION)
     assert holder and str(holder.version) == champion
     registry.client.set_registered_model_alias("p", aliases.CHAMPION, second)
-    assert promote(registry.client, "p", override="Go on", run="train_model.wednesday").champion == "3"
+    assert promote(registry.client, "p", override="Go on", run="train_model.wednesday").champion == "4"
     assert check(registry.client, "p").agrees
+
+
+def test_a_champion_that_was_deleted_after_a_rollback_keeps_no_other_from_its_place(
+    registry: Registry, champion: str, loads: None
+) -> None:
+    registry.judged("promote", champion)
+    promote(registry.client, "p", run="train_model.tuesday")
+    rollbacks.rollback("p", "It maps clouds as water", champion)
+    registry.client.delete_registered_model_alias("p", aliases.CHAMPION)
+    registry.client.delete_model_version("p", champion)
+    registry.judged("promote", "")
+    assert promote(registry.client, "p", run="train_model.wednesday").champion == "3"
 
 
 def test_who_was_in_charge_is_told_of_versions_that_are_gone_too(
