@@ -17,6 +17,8 @@ from pipelines.config.params import Evaluate
 from pipelines.errors import BadData
 from pipelines.evaluation.bootstrap import Interval, interval
 
+_LEAST = 3  # blocks that a class is on the map of
+
 
 def shares(
     counts: NDArray[np.integer], mapped: NDArray[np.float64], whole: NDArray[np.integer] | None = None
@@ -52,8 +54,8 @@ def areas(
 ) -> dict[str, Any]:
     """Mapped and estimated area of each class, in the unit of ``mapped``, with block-bootstrap intervals.
 
-    How what is really there varies, where a class is mapped that one block alone has tested, is not known: an interval
-    reaches from none of it to all of it.
+    How what is really there varies, where a class is mapped that fewer than three blocks have tested, is not known: an
+    interval reaches from none of it to all of it.
 
     ``blocks`` are confusion counts ``(blocks, classes, classes)`` of the test. Raises ``BadData`` for a class that is
     mapped and never occurs in the test's map.
@@ -66,7 +68,7 @@ def areas(
             "errors; enlarge the test split."
         )
     having = (blocks.sum(axis=1) > 0).sum(axis=0)  # in how many blocks each class is on the map
-    lone = (having == 1) & (mapped > 0)
+    lone = (having < _LEAST) & (mapped > 0)
     known, unsure = np.where(lone, 0, mapped), float(mapped[lone].sum())
     values = shares(whole, mapped) * total
     if not known.any():
@@ -77,7 +79,6 @@ def areas(
             lambda counts: shares(counts, known, whole) * known.sum() / total,
             resamples=settings.bootstrap,
             confidence=settings.confidence,
-            telling=int(having[known > 0].min()),
         )
     return {
         name: {

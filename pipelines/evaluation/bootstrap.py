@@ -44,13 +44,11 @@ def interval(
     resamples: int,
     confidence: float,
     seed: int = 0,
-    telling: int | None = None,
 ) -> list[Interval]:
     """Intervals of ``statistic`` of summed counts ``(blocks, classes, classes)``, each number of its own.
 
     ``statistic`` takes ``(..., classes, classes)`` and returns ``(...)`` or ``(..., n)``, shares from 0 to 1. Draws
-    without a pixel of the class are left out. Ends are ``None`` where one block tells all that there is; ``telling``
-    says how many do, where that is fewer than have a number of their own.
+    without a pixel of the class are left out. Ends are ``None`` where one block tells all that there is.
     """
     counts = counts[counts.any(axis=(1, 2))]
     value = np.atleast_1d(statistic(counts.sum(axis=0)))
@@ -58,10 +56,10 @@ def interval(
         return [Interval(value=None, low=None, high=None) for _ in value]
     drawn = statistic(resampled(counts, resamples, seed)).reshape(resamples, -1)
     alone, left = (statistic(part).reshape(len(counts), -1) for part in (counts, counts.sum(axis=0) - counts))
-    counted = np.isfinite(alone).sum(axis=0)
+    telling = np.isfinite(alone).sum(axis=0)
     found = [
-        _widened(_percentiles(v, d, confidence), rest, int(blocks if telling is None else telling), confidence)
-        for v, d, rest, blocks in zip(value, drawn.T, left.T, counted, strict=True)
+        _widened(_percentiles(v, d, confidence), rest, int(blocks), confidence)
+        for v, d, rest, blocks in zip(value, drawn.T, left.T, telling, strict=True)
     ]
     return [
         Interval(value=one.value, low=max(one.low, 0.0), high=min(one.high, 1.0))

@@ -38,12 +38,13 @@ def test_the_estimate_is_unbiased_where_the_count_of_pixels_is_not() -> None:
     assert found["low"] < true < found["high"]
 
 
-def test_a_class_of_a_hectare_that_one_block_has_leaves_the_others_their_intervals() -> None:
+@pytest.mark.parametrize("having", [1, 2, 3, 11])
+def test_a_class_of_a_hectare_that_few_blocks_have_leaves_the_others_their_intervals(having: int) -> None:
     random = np.random.default_rng(3)
     counts = np.zeros((11, 3, 3), int)
     counts[:, :2, :2] = random.integers(50, 400, (11, 2, 2))
     with_it = counts.copy()
-    with_it[7, 2, 2] = 9
+    with_it[:having, 2, 2] = 9
     common = areas(counts, np.array([900.0, 1000, 0]), ("a", "b", "rare"), SETTINGS)["a"]
     found = areas(with_it, np.array([900.0, 1000, 1]), ("a", "b", "rare"), SETTINGS)["a"]
     assert [found[end] for end in ("value", "low", "high")] == pytest.approx(
