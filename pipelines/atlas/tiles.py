@@ -78,11 +78,20 @@ def tile(
 
 
 def _chosen(found: Sequence[Scene], width: float) -> Sequence[Scene]:
-    """The newest for a tile of so many degrees; of a near one all, since older ones may have ground of their own."""
-    if len(found) <= _MOST:
-        return found
+    """The newest for a tile of so many degrees; for a near one also older ones that reach beyond all of these."""
+    chosen = list(found[:_MOST])
     across = sorted(sum(east - west for west, east in spans(scene.bbox)) for scene in found)[len(found) // 2]
-    return found[:_MOST] if width > _FAR * across else found
+    if width > _FAR * across:
+        return chosen
+    slack = width / _SIDE
+    for scene in found[_MOST:]:
+        west, south, east, north = scene.bbox
+        if not any(
+            w <= west + slack and s <= south + slack and e >= east - slack and n >= north - slack
+            for w, s, e, n in (other.bbox for other in chosen)
+        ):
+            chosen.append(scene)
+    return chosen
 
 
 Read = Callable[..., ImageData]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.windows import Window
 
+from pipelines.atlas import tiles
 from pipelines.atlas.composites import combinations, picture, stretch_of
 from pipelines.atlas.layers import Atlas, open_atlas, touch
 from pipelines.atlas.tiles import CLOUD, Kind, tile
@@ -170,12 +171,14 @@ def test_newer_scenes_of_the_neighbourhood_hide_no_place_that_they_do_not_show(
     monkeypatch.setattr("pipelines.atlas.tiles._MOST", 3)
     pixels = np.full((4, SIDE, SIDE), 1500, np.uint16)
     publish_scene(tmp_path, "old", "2024-05-01", pixels)
-    half = pixels.copy()
-    half[:, :, 128:] = 0  # no data
     for day in range(1, 6):
-        publish_scene(tmp_path, f"new{day}", f"2024-07-0{day}", half)
+        publish_scene(tmp_path, f"new{day}", f"2024-07-0{day}", pixels[:, :, :128])
     atlas = open_atlas(PROJECT)
+    read: list[str] = []
+    before = tiles._read
+    monkeypatch.setattr(tiles, "_read", lambda path, scene, *rest: read.append(scene.id) or before(path, scene, *rest))
     assert (drawn(atlas, "image", bands=("B04", "B03", "B02"))[..., 3] == 255).all()
+    assert read == ["new5", "new4", "new3", "old"], "what shows the same ground as newer ones is not read"
 
 
 def test_combinations_by_whatever_names_bands_go() -> None:
