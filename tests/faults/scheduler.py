@@ -138,7 +138,7 @@ class Round:
 
 def rounds(world: World, kills: int, outages: list[str], seed: int, only: str | None) -> Iterator[list[Outcome]]:
     """One undisturbed run of the chain to compare with, then one after the other under faults, with all that it had."""
-    system = System(world)
+    system, struck, seconds = System(world), set[str](), dict[str, float]()
     try:
         revision = _revision(world)
         expected, seconds = _undisturbed(system, revision)
@@ -152,10 +152,13 @@ def rounds(world: World, kills: int, outages: list[str], seed: int, only: str | 
         done, number = 0, len(outages)
         while done < kills:
             outcomes = _round(Round(system, revision, number, seed, None, dict(seconds)), None, expected)
+            struck |= {one.task.partition("[")[0] for one in outcomes}
             yield outcomes
             done, number = done + len(outcomes), number + 1
     finally:
         system.stop()
+        if struck and (spared := sorted(set(seconds) - struck)):
+            print(f"never struck: {', '.join(spared)}", flush=True)
 
 
 def _undisturbed(system: System, revision: str) -> tuple[Facts, dict[str, float]]:
@@ -193,11 +196,9 @@ def judge(round_: Round, wrong: list[str], expected: Facts) -> list[Outcome]:
 
 
 def _is(task: str, process: psutil.Process) -> bool:
-    """Whether the command line is that of the task: the operator hands its id on in the name of the progress file."""
+    """Whether the process is of the task: the operator hands its id and shard on in the name of the progress file."""
     try:
         name, _, index = task.rstrip("]").partition("[")
-        words = process.cmdline()
-        shard = words[words.index("--shard") + 1] if "--shard" in words else ""
-        return f".{name}.json" in process.environ().get("SWATH_PROGRESS", "") and shard == index
+        return process.environ().get("SWATH_PROGRESS", "").endswith(f".{name}{index and f'.{index}'}.json")
     except (psutil.Error, OSError):
         return False
