@@ -37,6 +37,7 @@ KNOWN = frozenset(
         "SWATH_NOTIFIERS",
         "SWATH_POSTGRES_MEMORY",
         "SWATH_PREDICTIONS",
+        "SWATH_PERSON",
         "SWATH_PROGRESS",
         "SWATH_PYTHON",
         "SWATH_REDIS_MEMORY",
