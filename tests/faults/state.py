@@ -24,7 +24,7 @@ _FREE = re.compile(
     r"|^decisions/|swath-decisions/"  # commits that tell when
     r"|plan\.json$|quarantine/.*\.json$"  # when
     r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
-    r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at)$"
+    r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at|swath\.in_charge)$"
 )
 _MOMENT = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z\b")  # in names that Great Expectations gives
 _TIMED = re.compile(r"staging/[^/]+/shard-\d+\.json$")  # results of tasks, which tell how long they took
