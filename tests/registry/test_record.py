@@ -113,18 +113,23 @@ def test_a_decision_that_a_retried_task_tells_again_is_recorded_once(registry: R
     assert check(registry.client, "p").agrees
 
 
-def test_a_promotion_killed_between_its_record_and_its_tags_is_finished_by_the_next_try(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    number = registry.judged()
+def cut_off(registry: Registry, monkeypatch: pytest.MonkeyPatch, call: str, run: str) -> None:
+    """A promotion that dies at its first ``call`` of MLflow."""
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "set_model_version_tag", die)
+        patch.setattr(MlflowClient, call, die)
         with pytest.raises(KeyboardInterrupt):
-            promote(registry.client, "p", run="train_model.monday")
+            promote(registry.client, "p", run=run)
+
+
+def test_a_promotion_killed_between_its_record_and_its_tags_is_finished_by_the_next_try(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = registry.judged()
+    cut_off(registry, monkeypatch, "set_model_version_tag", "train_model.monday")
     assert "champion by the records" in registry.said()
     # MLflow's tags lag behind the record now, and the same run writes them
     assert promote(registry.client, "p", run="train_model.monday").champion == number
@@ -136,14 +141,7 @@ def test_a_move_cut_off_before_its_alias_is_finished_before_anything_else_is_dec
     registry: Registry, champion: str, loads: None, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     second = registry.judged("promote", champion)
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "set_registered_model_alias", die)
-        with pytest.raises(KeyboardInterrupt):
-            promote(registry.client, "p", run="train_model.tuesday")
+    cut_off(registry, monkeypatch, "set_registered_model_alias", "train_model.tuesday")
 
     def decide() -> str | None:
         if way == "a rollback":
@@ -169,14 +167,7 @@ def test_nothing_is_decided_about_a_version_between_its_promotion_and_its_alias(
     registry: Registry, champion: str, monkeypatch: pytest.MonkeyPatch, word: str
 ) -> None:
     second = registry.judged("promote", champion)
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MlflowClient, "set_registered_model_alias", die)
-        with pytest.raises(KeyboardInterrupt):
-            promote(registry.client, "p", run="train_model.tuesday")
+    cut_off(registry, monkeypatch, "set_registered_model_alias", "train_model.tuesday")
     with pytest.raises(SwathError, match="try again from"):
         if word == "rejected":
             reject(registry.client, "p", "kim")
