@@ -77,8 +77,12 @@ class Airflow:
 
     def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
         """The task instances of a run, mapped ones each."""
-        path = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances?limit=1000"
-        return list(self._call("GET", path)["task_instances"])
+        path, found = f"/api/v2/dags/{dag}/dagRuns/{_quoted(run)}/taskInstances", list[dict[str, Any]]()
+        while True:  # a page holds no more than Airflow's [api] maximum_page_limit, whatever is asked for
+            page = self._call("GET", f"{path}?limit=100&offset={len(found)}&order_by=id")
+            found += page["task_instances"]
+            if len(found) >= page["total_entries"] or not page["task_instances"]:
+                return found
 
     def cause(self, dag: str, run: str) -> set[str] | None:
         """The runs whose asset events started a run; ``None`` where Airflow cannot tell yet.

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -25,9 +26,18 @@ class Flaky(BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
     runs: ClassVar[list[str]] = []
     after: ClassVar[bool] = False
+    tasks: ClassVar[int] = 250
 
     def do_GET(self) -> None:
-        if not self._reset():
+        asked = urlsplit(self.path)
+        if self._reset():
+            return
+        if asked.path.endswith("/taskInstances"):
+            page = {name: int(value) for name, value in parse_qsl(asked.query) if name in ("limit", "offset")}
+            all_of_them = [{"task_id": "fetch", "map_index": index} for index in range(self.tasks)]
+            some = all_of_them[page.get("offset", 0) :][: min(page["limit"], 100)]
+            self._answer(200, {"task_instances": some, "total_entries": self.tasks})
+        else:
             self._answer(200, {"dag_runs": [{"dag_run_id": run} for run in self.runs]})
 
     def do_POST(self) -> None:
@@ -93,6 +103,11 @@ def test_a_run_is_started_once_whenever_the_connection_breaks(server: ThreadingH
     Flaky.after = after
     assert [client(server).trigger("train_model", {})] == Flaky.runs
     assert len(Flaky.asked) == 2
+
+
+def test_all_tasks_of_a_run_are_told_though_a_page_holds_a_hundred(server: ThreadingHTTPServer) -> None:
+    found = client(server).tasks("ingest_scenes", "manual__1")
+    assert [task["map_index"] for task in found] == list(range(Flaky.tasks))
 
 
 def test_a_server_that_is_gone_is_named(server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch) -> None:
