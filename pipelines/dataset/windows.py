@@ -13,6 +13,7 @@ from pipelines.dataset.blocks import NOBODYS, SPLITS, BlockGrid
 from pipelines.dataset.census import origins
 from pipelines.scenes.scene import Scene
 
+_PART = 16_384  # windows whose polygons are held at once; a large scene has a hundred times as many
 _TOUCH = 0.001  # metres; with a buffer of 0, chips stay this far from blocks of other splits
 
 
@@ -64,15 +65,16 @@ def choose_windows(
     Those come into question that are ``filled``, by the census. Windows of one split are taken from top to bottom and
     left to right, each as soon as it keeps its distance from those taken before.
     """
-    chosen: list[tuple[int, int, int, Any]] = []
+    chosen: list[tuple[int, int, int]] = []
     for spacing in sorted(filled):
         full = np.argwhere(filled[spacing])
         if not len(full):
             continue
         first = origins(scene.height, chips.size, spacing), origins(scene.width, chips.size, spacing)
         rows, columns = first[0][full[:, 0]], first[1][full[:, 1]]
-        windows, centres = footprints(scene, grid, rows, columns, chips.size)
-        split = territories.splits_of(windows, centres)
+        parts = range(_PART, len(full), _PART)
+        ground = zip(np.split(rows, parts), np.split(columns, parts), strict=True)
+        split = np.concatenate([territories.splits_of(*footprints(scene, grid, *at, chips.size)) for at in ground])
         for s in range(len(SPLITS)):
             if spacings(chips)[s] != spacing:
                 continue
@@ -81,8 +83,12 @@ def choose_windows(
                 r, c = full[i]
                 if not taken[r, c] and not taken[r, c + 3]:
                     taken[r : r + 4, c : c + 4] = True
-                    chosen.append((s, int(rows[i]), int(columns[i]), windows[i]))
-    return sorted(chosen, key=lambda w: w[:3])
+                    chosen.append((s, int(rows[i]), int(columns[i])))
+    if not chosen:
+        return []
+    splits, rows, columns = np.array(sorted(chosen)).T
+    windows, _ = footprints(scene, grid, rows, columns, chips.size)
+    return list(zip(splits.tolist(), rows.tolist(), columns.tolist(), windows, strict=True))
 
 
 def footprints(

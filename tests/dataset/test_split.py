@@ -95,6 +95,12 @@ def test_the_same_seed_gives_the_same_split_and_another_seed_another(town: Town)
     assert any(again(seed) != town.blocks["split"].tolist() for seed in (1, 2))
 
 
+def test_a_scene_in_parts_is_split_as_a_whole_one(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.dataset.windows._PART", 5)
+    _, plan, _ = make_split(town.manifest, town.catalog, town.data / "labels", town.params)
+    assert plan.equals(town.plan) and len(plan) > 5
+
+
 def test_blocks_of_a_place_keep_their_names_when_another_place_is_added(town: Town) -> None:
     here = [s for s in town.manifest.scenes if s.id != "there"]
     alone = Manifest.model_validate(town.manifest.model_dump() | {"scenes": here})
