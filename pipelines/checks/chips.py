@@ -30,7 +30,7 @@ def check_chips(
     ``splits`` are those that must be there. ``value_range`` bounds the mean of every band, in physical units. Returns
     the findings as sentences: empty if all holds. Equal input gives equal bytes.
     """
-    table = pd.DataFrame(index.drop(columns="geometry")).set_index("chip_id", drop=False)
+    table = index.set_index("chip_id", drop=False)
     if not table.index.is_unique:
         table = table.reset_index(drop=True)
     table["place"] = table["shard"].astype(str) + ":" + table["position"].astype(str)

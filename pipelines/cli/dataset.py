@@ -78,17 +78,16 @@ def chip() -> None:
 @app.command()
 def validate() -> None:
     """Check the chip table and the certificate with Great Expectations; fail if one does not hold."""
-    import geopandas as gpd
-
     from pipelines.checks.chips import check_chips
     from pipelines.dataset.certificate import read_certificate
+    from pipelines.dataset.shards import read_index
     from pipelines.errors import BadData
 
     params = load_params()
     fractions = params.split.fractions.model_dump()
     certificate = read_certificate(DATA / "certificate.json")
     findings = check_chips(
-        gpd.read_parquet(DATA / "chips" / "index.parquet"),
+        read_index(DATA / "chips"),
         certificate.model_dump(),
         splits=[name for name, share in fractions.items() if share > 0],
         min_valid=params.chips.min_valid,

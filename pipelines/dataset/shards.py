@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-import geopandas as gpd
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -36,14 +38,24 @@ def shard_file(shard: int, part: str) -> str:
     return f"{shard:05d}.{part}.npy"
 
 
+def read_index(folder: Path, without: Collection[str] = ("geometry",)) -> pd.DataFrame:
+    """The index of the chips in ``folder``, a row a chip (RangeIndex); what is ``without`` takes no memory.
+
+    Columns: those of the plan (chip_id, scene_id, split, block_id, region, row, col, size, geometry) and shard,
+    position, valid, content, datetime, season, zone, ``pixels_<class>``, ``mean_<band>`` (physical units),
+    ``scale_<band>`` and ``offset_<band>``.
+    """
+    path = folder / INDEX
+    return pd.read_parquet(path, columns=[name for name in pq.read_schema(path).names if name not in without])
+
+
 class ChipStore:
     """Read access to ``data/chips``.
 
-    ``index`` is a GeoDataFrame (RangeIndex) with the columns of the plan (chip_id, scene_id, split, block_id, region,
-    row, col, size, geometry) and shard, position, valid, content, datetime, season, zone, ``pixels_<class>``,
-    ``mean_<band>`` (physical units), ``scale_<band>`` and ``offset_<band>``. ``scale`` and ``offset`` are float32
-    ``(chips, bands)``. A store may be sent to another process: the arrays are mapped again there. Where the images of
-    chips were left in their scenes (``chips.pixels``), they come from the catalog of this machine; nobody else knows.
+    ``index`` is what ``read_index`` tells, but for what each chip has of its own and nobody asks a store for: name,
+    checksum and outline, which are most of the bytes. ``scale`` and ``offset`` are float32 ``(chips, bands)``. A store
+    may be sent to another process: the arrays are mapped again there. Where the images of chips were left in their
+    scenes (``chips.pixels``), they come from the catalog of this machine; nobody else knows.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -53,7 +65,7 @@ class ChipStore:
         self.header = ChipHeader.model_validate(read_json(self.folder / HEADER))
         self.bands = self.header.bands
         self.classes = self.header.classes
-        self.index: gpd.GeoDataFrame = gpd.read_parquet(self.folder / INDEX)
+        self.index = read_index(self.folder, ("chip_id", "content", "geometry"))
         self.scale = self._columns("scale_")
         self.offset = self._columns("offset_")
         lies = self.index["shard"].to_numpy(np.int64), self.index["position"].to_numpy(np.int64)
