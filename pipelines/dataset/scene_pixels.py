@@ -7,6 +7,7 @@ as to load twenty chips, and every later stage would depend on the labels and th
 from __future__ import annotations
 
 import os
+import resource
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -30,8 +31,10 @@ from pipelines.scenes.scene import Scene
 
 SCENES = "scenes.json"
 _BLOCK = 512  # rows of a block of the catalog's COGs
-_OPEN = 64  # scenes that stay open for each thread, with their decoded blocks in GDAL's cache
+_OPEN = 64  # scenes that stay open for each thread at most, with their decoded blocks in GDAL's cache
 _MOST_THREADS = 16
+
+_Identity = tuple[int, int, int]
 
 
 class ChipScenes(BaseModel):
@@ -46,7 +49,8 @@ class ChipScenes(BaseModel):
 class ScenePixels:
     """Images of chips from the catalog of this machine (``SWATH_CATALOG``).
 
-    Each scene's bytes are compared with its checksum before its first pixel is read. Blocks are decoded by several
+    Each scene's bytes are compared with its checksum before its first pixel is read, and again where another file has
+    taken the place of one that was closed meanwhile. Blocks are decoded by several
     threads; a strip of ground always falls to the same thread, since GDAL keeps decoded blocks by open file. How many
     of them it keeps, ``GDAL_CACHEMAX`` says (5 % of the memory).
     """
@@ -59,7 +63,7 @@ class ScenePixels:
         self._scene: NDArray[np.int64] = index["scene_id"].map(numbers).to_numpy(np.int64)  # of each chip
         self._corner: NDArray[np.int64] = index[["row", "col"]].to_numpy(np.int64)
         self._bands, self._dtype = bands, dtype
-        self._verified: set[int] = set()
+        self._verified: dict[int, _Identity] = {}  # of the files whose bytes were compared
         self._openers: list[Any] = []
         self._alone = threading.Lock()  # open files are for one thread at a time
 
@@ -82,10 +86,11 @@ class ScenePixels:
         images = np.empty((len(rows), self._bands, crop.side, crop.side), self._dtype)
         scene, corner = self._scene[rows], self._corner[rows] + crop.corners
         for number in np.unique(scene).tolist():
-            self._verify(number)
+            if number not in self._verified:
+                self._verify(number)
         if not self._openers:
             threads = min(os.cpu_count() or 1, _MOST_THREADS)
-            self._openers = [lru_cache(_OPEN)(rasterio.open) for _ in range(threads)]
+            self._openers = [lru_cache(_at_once(threads))(self._open) for _ in range(threads)]
         strip = corner[:, 0] // _BLOCK
         thread = (scene + strip) % len(self._openers)
         order = np.lexsort((corner[:, 1] // _BLOCK, strip, scene))  # those of one block one after another
@@ -94,25 +99,33 @@ class ScenePixels:
             for i in order[thread[order] == opener]:
                 top, left = corner[i].tolist()
                 window = Window(left, top, crop.side, crop.side)
-                self._window(self._openers[opener], self._scenes[scene[i]], window, images[i])
+                self._window(self._openers[opener], int(scene[i]), window, images[i])
 
         with ThreadPoolExecutor(len(self._openers)) as pool:
             list(pool.map(work, np.unique(thread).tolist()))
         return images
 
-    def _window(self, opened: Any, scene: Scene, window: Window, image: NDArray[Any]) -> None:
-        path = scene.image_path(self._catalog)
+    def _window(self, opened: Any, number: int, window: Window, image: NDArray[Any]) -> None:
         try:
-            opened(path).read(window=window, out=image)
+            opened(number).read(window=window, out=image)
         except RasterioError as error:
+            scene = self._scenes[number]
+            path = scene.image_path(self._catalog)
             raise BadData(
                 f"Scene {scene.id} cannot be read from {path} ({error}); delete it from the catalog and ingest it "
                 "again."
             ) from error
 
+    def _open(self, number: int) -> Any:
+        path = self._scenes[number].image_path(self._catalog)
+        opened = rasterio.open(path)
+        if _identity(path) == self._verified[number]:
+            return opened
+        opened.close()
+        self._verify(number)
+        return self._open(number)
+
     def _verify(self, number: int) -> None:
-        if number in self._verified:
-            return
         scene = self._scenes[number]
         if not scene.image_path(self._catalog).is_file():
             raise BadData(
@@ -120,5 +133,17 @@ class ScenePixels:
                 "read them from. Set SWATH_CATALOG to the catalog that the dataset was made of, or run the chip stage "
                 "with chips.pixels: shards."
             )
+        identity = _identity(scene.image_path(self._catalog))
         verify(scene, self._catalog)
-        self._verified.add(number)
+        self._verified[number] = identity
+
+
+def _at_once(threads: int) -> int:
+    """Scenes that each of so many threads may keep open, within half of what this process may."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _OPEN if files == resource.RLIM_INFINITY else max(1, min(_OPEN, files // (2 * threads)))
+
+
+def _identity(path: Path) -> _Identity:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -90,6 +90,35 @@ def test_a_scene_that_is_not_what_it_was_is_not_read(town: Town, chips: Path) ->
         store.gather(np.flatnonzero(of)[:1])
 
 
+def test_a_scene_that_is_replaced_while_its_file_is_closed_is_compared_again(
+    town: Town, chips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.dataset.scene_pixels._OPEN", 1)
+    store = ChipStore(chips)
+    of = {id: np.flatnonzero(store.index["scene_id"] == id) for id in store.index["scene_id"].unique()}
+    before = store.gather(of["here-a"])[0]
+    path = town.manifest.scene("here-a").image_path(chips.parent / "catalogs" / town.params.project)
+    content = path.read_bytes()
+    for bytes_, same in ((content, True), (content[:-1] + bytes([content[-1] ^ 1]), False)):
+        store.gather(np.concatenate([rows for id, rows in of.items() if id != "here-a"]))  # which closes that one
+        path.with_suffix(".new").write_bytes(bytes_)
+        path.with_suffix(".new").replace(path)
+        if same:
+            assert np.array_equal(store.gather(of["here-a"])[0], before)
+        else:
+            with pytest.raises(BadData, match=r"here-a/image\.tif has changed"):
+                store.gather(of["here-a"])
+
+
+def test_many_scenes_take_no_more_files_than_a_process_may_open(chips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 4096))
+    store = ChipStore(chips)
+    store.gather(np.array([0]))
+    most = [opener.cache_parameters()["maxsize"] for opener in store._images._openers]
+    assert len(most) == 16 and sum(most) <= 512
+
+
 def test_a_block_that_cannot_be_read_is_never_replaced_by_anything(town: Town, chips: Path) -> None:
     path = town.manifest.scene("there").image_path(chips.parent / "catalogs" / town.params.project)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
