@@ -66,7 +66,8 @@ def optimizers(trained: Normalized, train: Train, steps: int) -> Any:
     rates = [rate for rate, part in zip((train.lr, train.lr * train.encoder_lr), parts, strict=True) if part]
     groups = [{"params": part} for part in parts if part]
     optimizer = AdamW(groups, lr=train.lr, weight_decay=train.weight_decay, fused=True)
-    schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=max(steps, 2), pct_start=0.2)
+    planned = max(steps, 2) + (steps == 5)  # of five the first fifth is no step long, by which torch would divide
+    schedule = OneCycleLR(optimizer, max_lr=rates, total_steps=planned, pct_start=0.2)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 

@@ -22,7 +22,7 @@ from pipelines.training.batches import BatchOrder
 from pipelines.training.checkpoint import Normalized, load_trained
 from pipelines.training.losses import CombinedLoss
 from pipelines.training.network import build, encoder
-from pipelines.training.task import TrainingTask
+from pipelines.training.task import TrainingTask, optimizers
 from pipelines.training.tracking import log_epoch, tracked
 from pipelines.training.train import train
 from tests.training.workspaces import BANDS, CLASSES, make_workspace
@@ -245,3 +245,15 @@ def test_the_encoder_of_a_classifier_is_all_but_its_last_layer():
     whole = build(Model(library="timm", name="resnet10t"), 3, 2)
     left = {name for name, _ in whole.named_parameters()} - set(encoder(whole))
     assert left == {"classifier.fc.weight", "classifier.fc.bias"}
+
+
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_training_may_be_as_short_as_it_likes(steps):
+    settings = load_params().train.model_copy(update={"model": Model(library="torchgeo", name="FCN")})
+    statistics = Statistics(bands=(), class_pixels={}, chips=1)
+    course = optimizers(Normalized(torch.nn.Conv2d(1, 1, 1), statistics), settings, steps)
+    for _ in range(steps):
+        course["optimizer"].step()
+        course["lr_scheduler"]["scheduler"].step()
+    rates = [group["lr"] for group in course["optimizer"].param_groups]
+    assert all(0 < rate <= settings.lr for rate in rates)
