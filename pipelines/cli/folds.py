@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import subprocess
@@ -13,14 +14,14 @@ import typer
 import yaml
 
 from pipelines.cli.result import emit
-from pipelines.config import load_params, merged_params, settings
+from pipelines.config import expanded, load_params, merged_params, settings
 from pipelines.errors import SwathError
 from pipelines.files import sha256, write_text
 
 app = typer.Typer()
 log = logging.getLogger(__name__)
 
-_DONE = "evaluated.yaml"  # the manifest and the parameters that a fold was finished with
+_DONE = "evaluated.yaml"  # the manifest, the code and the parameters that a fold was finished with
 
 
 @app.command()
@@ -38,16 +39,17 @@ def crossvalidate(
     values = yaml.safe_load(merged_params(base, config) if config else base.read_text(encoding="utf-8"))
     labels, model = values["labels"], values["train"]["model"]  # stages start in the fold's folder
     if labels["source"] != FOLDERS:  # it may be a pattern
-        labels["source"] = str(Path(os.path.expandvars(labels["source"])).absolute())
+        labels["source"] = str(Path(expanded(labels["source"], str(config or base))).absolute())
     if model.get("weights") and Path(model["weights"]).exists():
         model["weights"] = str(Path(model["weights"]).absolute())
+    by = _code_and_weights(model.get("weights"))
     workspaces = [out.resolve() / f"fold-{fold}" for fold in range(folds)]
     for fold, workspace in enumerate(workspaces):
         values["split"] |= {"folds": folds, "fold": fold}
         text, done = yaml.safe_dump(values, sort_keys=False), workspace / _DONE
         write_text(workspace / "params.yaml", text)
         _swath("snapshot", workspace)
-        made_of = f"# {sha256(workspace / 'data' / 'manifest.json')}\n{text}"  # the scenes and labels too
+        made_of = f"# {sha256(workspace / 'data' / 'manifest.json')} {by}\n{text}"  # scenes, labels and code too
         if done.exists() and done.read_text(encoding="utf-8") == made_of:
             log.info("Fold %d of %d is there already.", fold + 1, folds)
             continue
@@ -70,6 +72,13 @@ def fold() -> None:
     for stage in (*stages, training.train, training.evaluate):
         log.info("%s", stage.__name__)
         stage()
+
+
+def _code_and_weights(weights: str | None) -> str:
+    """A digest of what else makes a fold: code of another day would be another model in one figure."""
+    package = Path(__file__).parents[1]
+    files = [*sorted(package.rglob("*.py")), *([Path(weights)] if weights and Path(weights).is_file() else [])]
+    return hashlib.sha256("".join(map(sha256, files)).encode()).hexdigest()
 
 
 def _swath(stage: str, workspace: Path) -> None:

@@ -4,8 +4,8 @@ In: ``params.yaml``, an optional overlay of it, and environment variables. Out: 
 frozen ``Settings``. There is no other configuration.
 """
 
-from pipelines.config.load import load_params, merged_params
+from pipelines.config.load import expanded, load_params, merged_params
 from pipelines.config.params import Params
 from pipelines.config.settings import Settings, settings
 
-__all__ = ["Params", "Settings", "load_params", "merged_params", "settings"]
+__all__ = ["Params", "Settings", "expanded", "load_params", "merged_params", "settings"]

@@ -128,9 +128,12 @@ def _expand(value: Any, called: str) -> Any:
         return {key: _expand(item, called) for key, item in value.items()}
     if isinstance(value, list):
         return [_expand(item, called) for item in value]
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _variable(match[1], called), value)
-    return value
+    return expanded(value, called) if isinstance(value, str) else value
+
+
+def expanded(text: str, called: str) -> str:
+    """``text`` of the file that is ``called`` so, with ``$NAME`` replaced. Raises ``BadData`` where one is not set."""
+    return _VARIABLE.sub(lambda match: _variable(match[1], called), text)
 
 
 def _variable(name: str, called: str) -> str:

@@ -14,10 +14,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from pipelines.cli.folds import crossvalidate
+from pipelines.config import load_params
 from pipelines.config.params import Evaluate
 from pipelines.evaluation.folds import together
 from pipelines.files import write_json
 from pipelines.scenes.catalog import write_index, write_item
+from tests.checkout import ROOT
 from tests.dataset.town import params, write_labels, write_town
 
 SETTINGS = Evaluate(bootstrap=200, confidence=0.95)
@@ -51,6 +54,19 @@ def test_all_tested_ground_is_scored_as_one_and_not_as_the_mean_of_folds(tmp_pat
     assert found["network"]["iou"]["water"]["low"] < 0.95 < found["network"]["iou"]["water"]["high"]
     assert found["baseline"]["miou"]["value"] == pytest.approx(1 / 3, abs=1e-4)
     assert found["gain"]["value"] == pytest.approx(100 / 110 - 1 / 3, abs=1e-4)
+
+
+def test_labels_below_the_home_are_found_from_a_fold_though_no_variable_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SWATH_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())  # as it comes
+    monkeypatch.setattr("pipelines.cli.folds._swath", lambda stage, workspace: sys.exit(stage))
+    with pytest.raises(SystemExit, match="snapshot"):
+        crossvalidate(tmp_path / "cv", 2, None)
+    found = yaml.safe_load((tmp_path / "cv" / "fold-0" / "params.yaml").read_text())
+    assert found["labels"]["source"] == load_params().labels.source
 
 
 @pytest.mark.slow
