@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.cli import main
+from pipelines.config import settings
 from pipelines.errors import BadData
 
 
@@ -24,3 +25,14 @@ def test_a_full_disk_is_told_with_what_to_do_and_never_taken_for_bad_data(
     told = capsys.readouterr().err
     assert ended.value.code == 1
     assert "No space left on device" in told and "swath maintain" in told
+
+
+def test_a_wrong_variable_is_told_in_its_sentence_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(main, "commands", lambda: settings)
+    monkeypatch.setenv("SWATH_CATALOG", "imagery")
+    with pytest.raises(SystemExit) as ended:
+        main.app()
+    assert ended.value.code == BadData.exit_status
+    assert "swath: SWATH_CATALOG is 'imagery'" in capsys.readouterr().err

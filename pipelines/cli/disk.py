@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config import settings
+from pipelines.errors import SwathError
 from pipelines.secrets import without_secrets
 
 _LEAST = 2**24  # bytes; a disk with fewer is full
@@ -17,7 +18,10 @@ _FULL = re.compile(r"no space left|out of disk ?space|disk quota exceeded|disk i
 
 def full_disk(error: BaseException) -> str | None:
     """What to do about ``error`` if a full disk is behind it; ``None`` if it is about something else."""
-    home = settings().home
+    try:
+        home = settings().home
+    except SwathError:  # which may be the very error that is asked about
+        return None
     if home.exists() and shutil.disk_usage(home).free < _LEAST:  # GDAL may say no more than that writing failed
         return _sentence(error, home)
     for one in _chain(error):
