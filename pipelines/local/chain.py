@@ -129,7 +129,9 @@ def _follow(airflow: Airflow, dag: str, run: str, watch: Callable[[list[TaskStat
             break
         time.sleep(_PAUSE)
     broken = [t for t in tasks if t["state"] in ("failed", "upstream_failed")]
-    if state["state"] == "failed" and broken:
+    if state["state"] == "failed" and not broken:
+        raise SwathError(f"{dag} failed, though none of its tasks did; look at its run {run} in Airflow.")
+    if state["state"] == "failed":
         first = min(broken, key=lambda t: (t["state"] != "failed", t["end_date"] or ""))
         raise SwathError(f"{dag}.{first['task_id']} failed; read {_log(first, run)}")
     results = {t["task_id"]: airflow.result(dag, run, t["task_id"]) for t in tasks if t["map_index"] == -1}

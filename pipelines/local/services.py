@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import httpx
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 DATA = "SWATH_DATA"  # folder of the imagery that examples name
 INSTANCE = "SWATH_INSTANCE"  # in the environment of every process of the embedded system, tasks included
 _START_LIMIT = 180  # seconds
+_CLOCK = 5  # seconds
 
 
 class Services(BaseModel):
@@ -41,6 +43,7 @@ class Services(BaseModel):
     password: str
     booted: float  # a session's number means nothing after a reboot
     sessions: tuple[int, ...] = ()  # of the services' processes
+    began: tuple[float, ...] = ()  # when these did, for a number may pass on to a stranger
     data: str | None = None  # SWATH_DATA as their tasks have it
     stays: bool = False  # after the run that started them
 
@@ -64,7 +67,7 @@ def running() -> Services | None:
     """The embedded system that answers on this machine for this ``SWATH_HOME``; ``None`` if there is none, or if a part
     of it has ended."""
     services = recorded()
-    if services is None or services.booted != psutil.boot_time() or not all(map(_lives, services.sessions)):
+    if services is None or not all(map(_lives, ours := _sessions(services))) or len(ours) < len(services.sessions):
         return None
     return services if _answers(f"{services.airflow}/api/v2/monitor/health") else None
 
@@ -156,13 +159,16 @@ def _started(checkout: Path, tell: Callable[[str], None], stays: bool) -> Servic
     _record_of(services)
     env = environment(checkout, services)
     try:
-        return _start_airflow(home, _start_mlflow(home, services, env, tell), env, tell)
+        server = _start_mlflow(home, services, env, tell)
+        return _start_airflow(home, _remember(services, server), env, tell, server)
     except BaseException:
         stop()
         raise
 
 
-def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
+def _start_mlflow(
+    home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]
+) -> subprocess.Popen[bytes]:
     (home / "mlflow").mkdir(parents=True, exist_ok=True)
     store = f"sqlite:///{home / 'mlflow' / 'mlflow.db'}"
     port = services.mlflow.rsplit(":", 1)[1]
@@ -170,17 +176,18 @@ def _start_mlflow(home: Path, services: Services, env: dict[str, str], tell: Cal
     # A folder that clients reach themselves: a person at a desk uses the same store with no server running.
     artifacts = ["--no-serve-artifacts", "--default-artifact-root", (home / "mlflow" / "artifacts").as_uri()]
     place = ["--host", "127.0.0.1", "--port", port, "--workers", "1"]
-    server = _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
-    return _remember(services, server)
+    return _spawn("mlflow", ["-m", "mlflow", "server", "--backend-store-uri", store, *artifacts, *place], env)
 
 
-def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None]) -> Services:
+def _start_airflow(
+    home: Path, services: Services, env: dict[str, str], tell: Callable[[str], None], mlflow: subprocess.Popen[bytes]
+) -> Services:
     tell("Airflow's database is made ready")
     (home / "airflow").mkdir(parents=True, exist_ok=True)
     write_secret(home / "airflow" / "passwords.json", {services.user: services.password})
     _finish("airflow-migrate", ["db", "migrate"], env)
     tell("Airflow starts")
-    started = {}
+    started = {"mlflow": mlflow}
     for part in ("api-server", "scheduler", "dag-processor", "triggerer"):
         started[part] = _spawn(part, ["-m", "airflow", part], env)
         services = _remember(services, started[part])
@@ -191,7 +198,8 @@ def _start_airflow(home: Path, services: Services, env: dict[str, str], tell: Ca
 
 
 def _remember(services: Services, process: subprocess.Popen[bytes]) -> Services:
-    return _record_of(services.model_copy(update={"sessions": (*services.sessions, process.pid)}))
+    sessions, began = (*services.sessions, process.pid), (*services.began, psutil.Process(process.pid).create_time())
+    return _record_of(services.model_copy(update={"sessions": sessions, "began": began}))
 
 
 def _record_of(services: Services) -> Services:
@@ -230,11 +238,11 @@ def _spawn(name: str, arguments: list[str], env: dict[str, str]) -> subprocess.P
 def _wait_for(url: str, started: dict[str, subprocess.Popen[bytes]], name: str) -> None:
     deadline = time.monotonic() + _START_LIMIT
     while time.monotonic() < deadline:
+        for part, process in started.items():  # first of all, for a stranger may answer in its place
+            if process.poll() is not None:
+                raise SwathError(f"{part} ended at once; read {_log(part)}.")
         if _answers(url):
             return
-        for part, process in started.items():
-            if process.poll() is not None:
-                raise SwathError(f"Airflow's {part} ended at once; read {_log(part)}.")
         time.sleep(0.3)
     raise SwathError(f"{name} did not answer at {url} within {_START_LIMIT} s; read {_log(name)}.")
 
@@ -249,7 +257,7 @@ def _answers(url: str) -> bool:
 def _processes(services: Services) -> list[psutil.Process]:
     """By session, which Airflow's servers keep though they overwrite their environment with a title, or by the
     environment, which tasks keep though they start sessions of their own."""
-    sessions = services.sessions if services.booted == psutil.boot_time() else ()
+    sessions = _sessions(services)
     found = []
     for process in psutil.process_iter():
         try:
@@ -262,8 +270,24 @@ def _processes(services: Services) -> list[psutil.Process]:
     return found
 
 
+def _sessions(services: Services) -> set[int]:
+    """Those of its sessions that no stranger has the number of; what is left of one may outlive its leader."""
+    if services.booted != psutil.boot_time():
+        return set()
+    each = zip_longest(services.sessions, services.began)  # a record of an older version tells no times
+    return {session for session, began in each if not _another(session, began)}
+
+
+def _another(session: int, began: float | None) -> bool:
+    """Whether the process of that number is not the one that began then, give or take what a clock is set by."""
+    try:
+        return began is not None and abs(psutil.Process(session).create_time() - began) > _CLOCK
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _lives(session: int) -> bool:
-    """Whether the process that leads a session does, and is no more than a name in its parent's list."""
+    """Whether the process that leads a session does, and is more than a name in its parent's list."""
     try:
         return bool(psutil.Process(session).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:

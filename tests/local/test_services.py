@@ -21,7 +21,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def services(*sessions: int) -> Services:
     addresses = {"airflow": "http://127.0.0.1:9", "mlflow": "http://127.0.0.1:9"}
     who = {"user": "admin", "password": "secret", "booted": psutil.boot_time()}
-    return Services(instance="feed", sessions=sessions, **addresses, **who)
+    began = tuple(psutil.Process(session).create_time() for session in sessions)
+    return Services(instance="feed", sessions=sessions, began=began, **addresses, **who)
 
 
 def alive(pid: int) -> bool:
@@ -45,6 +46,19 @@ def test_stopping_reaches_services_their_children_and_tasks_that_left_the_sessio
         assert not (home / "services.json").exists()
     finally:
         stranger.kill()
+
+
+def test_a_stranger_to_whom_the_number_of_a_service_has_passed_is_left_alone(home: Path) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    ours = services(stranger.pid)
+    former = ours.model_copy(update={"began": tuple(began - 100 for began in ours.began)})
+    write_json(home / "services.json", former.model_dump())
+    try:
+        assert running() is None
+        assert stop() == 0 and alive(stranger.pid)
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_without_a_record_there_is_nothing_to_stop(home: Path) -> None:
