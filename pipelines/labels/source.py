@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rasterio.windows import Window
@@ -72,7 +73,10 @@ def open_labels(place: Path, labels: Labels) -> LabelSource:
 
 def _holds_blocks(file: Path) -> bool:
     """Whether these are the blocks of a dataset, which `split.keep` may name and people keep beside their labels."""
-    return file.suffix.lower() == ".parquet" and {"block_id", "split"} <= set(pq.read_schema(file).names)
+    try:
+        return file.suffix.lower() == ".parquet" and {"block_id", "split"} <= set(pq.read_schema(file).names)
+    except (OSError, pa.ArrowException):  # whoever reads it says what is wrong
+        return False
 
 
 def boxes_of(source: LabelSource, scene: Scene) -> Boxes:

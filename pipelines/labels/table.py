@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import logging
+from collections import Counter
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath, PurePosixPath
@@ -15,6 +17,8 @@ from pipelines.config.params import Labels
 from pipelines.errors import BadData
 from pipelines.files import replacing
 from pipelines.scenes.scene import Scene
+
+log = logging.getLogger(__name__)
 
 TABLES = (".csv",)
 FOLDERS = "folders"  # labels.source: the folder that a scene was found in is named like its class
@@ -64,13 +68,17 @@ class TableLabels:
 
 
 def write_folder_classes(scenes: Iterable[Scene], labels: Labels, file: Path) -> None:
-    """Write the table that the names of the scenes' folders make; scenes of other folders have no label."""
-    known = {name for c in labels.classes for name in (c.name, str(c.value))}
+    """Write the table that the names of the scenes' folders make; case does not count. Scenes of other folders have no
+    label and are told in the log, since they may wait to be mapped or lie in a folder whose name is misspelt."""
+    known = {name.casefold() for c in labels.classes for name in (c.name, str(c.value))}
     found = sorted((scene.id, PurePosixPath(scene.source).parent.name) for scene in scenes)
+    if others := Counter(name for _, name in found if name.casefold() not in known):
+        told = ", ".join(f"{name} ({count})" for name, count in sorted(others.items())[:10])
+        log.warning("Scenes in folders that are none of labels.classes have no label: %s", told)
     with replacing(file) as draft, draft.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(_COLUMNS)
-        table.writerows(row for row in found if row[1] in known and fnmatchcase(row[0], labels.match or "*"))
+        table.writerows(row for row in found if row[1].casefold() in known and fnmatchcase(row[0], labels.match or "*"))
 
 
 def scene_id(name: str) -> str:

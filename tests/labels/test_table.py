@@ -50,13 +50,15 @@ def test_a_table_may_name_files_and_write_classes_in_any_case(tmp_path: Path, sc
     assert source.covers(dotted) and source.covers(scenes[1])  # by its id, or else by its file
 
 
-def test_folders_name_the_classes(tmp_path: Path, scenes: list) -> None:
+def test_folders_name_the_classes_in_any_case(tmp_path: Path, scenes: list, caplog: pytest.LogCaptureFixture) -> None:
     names = [c.name for c in params(tmp_path).labels.classes]
+    names[2] = names[2].title()
     places = (f"/pictures/{names[2]}/a.jpg", f"/pictures/{names[0]}/b.jpg", "/pictures/incoming/c.jpg")
     found = [scene.model_copy(update={"source": place}) for scene, place in zip(scenes, places, strict=True)]
     write_folder_classes(found, params(tmp_path).labels, tmp_path / "labels" / "classes.csv")
     # a picture that only waits to be mapped leaves the dataset's bytes alone
     assert (tmp_path / "labels" / "classes.csv").read_text() == f"scene,class\na,{names[2]}\nb,{names[0]}\n"
+    assert "incoming (1)" in caplog.text and names[2] not in caplog.text
 
 
 @pytest.mark.parametrize(
