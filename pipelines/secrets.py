@@ -6,7 +6,7 @@ import logging
 import os
 import re
 
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@'\"]+@")
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/'\"]+@")
 _SIGNED = re.compile(r"(?i)([?&][^\s=&'\"]*(?:sig|signature|token|credential|key)[^\s=&'\"]*=)[^\s&'\"]+")
 _SECRET = re.compile(r"(?i)secret|password|token|access_key|fernet|_key$|_conn$")
 _SHORT = 8  # characters below which a value is no secret, and hiding it would blot out words
