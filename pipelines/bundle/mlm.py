@@ -35,7 +35,7 @@ def item(contract: Contract, footprint: tuple[float, float, float, float], when:
         geometry=mapping(box(*footprint)),
         bbox=list(footprint),
         datetime=when.astimezone(UTC),
-        properties={"title": f"{contract.model.name} {contract.model.encoder} of {contract.project}"}
+        properties={"title": f"{contract.model.called} of {contract.project}"}
         | {f"swath:{name}": value for name, value in contract.revision.model_dump().items() if value},
     )
     MLModelExtension.ext(made, add_if_missing=True).apply(_properties(contract, _parameters(folder / WEIGHTS)))
@@ -76,7 +76,7 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
     task: Any = _TASKS[contract.task]
     return MLModelProperties(
         name=contract.project,
-        architecture=f"{contract.model.name} ({contract.model.encoder})",
+        architecture=contract.model.called,
         tasks={task},
         framework="pytorch",
         accelerator_constrained=False,

@@ -178,6 +178,10 @@ class Model(_Section):
     weights_bands: tuple[str, ...] = ()
     detail: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def called(self) -> str:
+        return self.name if self.encoder == "none" else f"{self.name} on {self.encoder}"
+
 
 class Train(_Section):
     model: Model
@@ -266,6 +270,10 @@ class Params(_Section):
             raise ValueError("train.loss has no term with a weight, so nothing would be learned; name one")
         if model.weights_bands and not set(model.weights_bands) & set(self.scenes.bands):
             raise ValueError("train.model.weights_bands names none of scenes.bands; write both the same way")
+        if model.weights is None and (model.weights_bands or self.train.freeze):
+            raise ValueError("train.model.weights_bands and train.freeze are of train.model.weights, which is null")
+        if model.library == "timm" and model.encoder != "none":
+            raise ValueError(f"train.model.encoder {model.encoder} means nothing to timm; set it to none")
         if model.library not in (fitting := _LIBRARIES[self.task]):
             raise ValueError(f"train.model.library {model.library} is not for {self.task}: take {' or '.join(fitting)}")
         if self.task != "segmentation" and model.detail:
@@ -276,6 +284,11 @@ class Params(_Section):
             )
         if detects and (self.labels.background is None or self.labels.background != self.labels.classes[0].name):
             raise ValueError("detection needs labels.background, and it must be the first of labels.classes")
+        if self.task == "classification" and self.predict.window != (self.train.crop or self.chips.size):
+            raise ValueError(
+                f"predict.window {self.predict.window} is not the size that a classifier is trained on; set it to "
+                f"{self.train.crop or self.chips.size}, train.crop or chips.size"
+            )
         if detects and self.train.hard:
             raise ValueError("train.hard is not for detection, whose loss is not told by chip; set it to 0")
         seen = self.train.crop or self.chips.size  # pixels

@@ -160,7 +160,7 @@ def _sentence(contract: Contract) -> str:
     miou, model = contract.metrics["miou"], contract.model
     ends = "" if miou["low"] is None else f" ({miou['low']:.3f} to {miou['high']:.3f})"
     return (
-        f"{model.name} on {model.encoder}, {len(contract.bands)} bands, {len(contract.classes)} classes; "
+        f"{model.called}, {len(contract.bands)} bands, {len(contract.classes)} classes; "
         f"test mIoU {miou['value']:.3f}{ends}."
     )
 

@@ -48,6 +48,16 @@ def test_a_mapping_can_be_replaced_as_a_whole(tmp_path: Path) -> None:
         ("scenes: {checks: {value_range: [2, 1]}}", "must be \\[lowest, highest\\]"),
         ("train: {loss: {_replace: true}}", "no term with a weight"),
         ("train: {model: {weights_bands: [red, green]}}", "weights_bands names none of scenes.bands"),
+        ("train: {model: {weights_bands: [B02]}}", "which is null"),
+        ("train: {freeze: 2}", "which is null"),
+        (
+            "{task: classification, train: {model: {library: timm, detail: 0}}}",
+            "encoder resnet18 means nothing to timm",
+        ),
+        (
+            "{task: classification, train: {model: {library: timm, encoder: none, detail: 0}}, predict: {window: 128}}",
+            "predict.window 128 is not the size that a classifier is trained on; set it to 64",
+        ),
         ("predict: {max_memory: lots}", "write it as 2GB or 512MB"),
         ("predict: {max_memory: 0GB}", "write it as 2GB or 512MB"),
         ("train: {seed: -5}", "train.seed"),

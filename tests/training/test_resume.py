@@ -7,9 +7,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 
+from pipelines.config.params import Model
 from pipelines.files import read_json, sha256
-from tests.training.workspaces import make_workspace
+from pipelines.training.network import build
+from tests.training.workspaces import BANDS, CLASSES, make_workspace
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -38,7 +41,12 @@ def kill_after(process: subprocess.Popen, epoch: int, progress: Path) -> None:
 @pytest.mark.parametrize("more", [{}, {"hard": 0.4, "freeze": 1, "crop": 32}], ids=["plain", "hard"])
 def test_a_killed_training_gives_the_bytes_of_one_that_never_was(tmp_path, more):
     # FPN has dropout, so chance enters by batch order, augmentation and network alike
-    settings = {"epochs": 4, "model": {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}} | more
+    model = {"library": "smp", "name": "FPN", "encoder": "resnet18", "weights": None}
+    if "freeze" in more:  # of weights that come from elsewhere
+        given = build(Model(**model), len(BANDS), len(CLASSES)).encoder
+        torch.save(given.state_dict(), tmp_path / "encoder.pth")
+        model["weights"] = str(tmp_path / "encoder.pth")
+    settings = {"epochs": 4, "model": model} | more
     whole, broken = (make_workspace(tmp_path / name, train=12, val=4, **settings) for name in ("whole", "broken"))
     assert start(whole, tmp_path / "home").wait() == 0
     process = start(broken, tmp_path / "home")
