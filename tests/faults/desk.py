@@ -26,7 +26,7 @@ from tests.faults.world import World, remove
 KILLS = ("all processes killed", "all processes killed", "the first process killed", "the last process killed")
 FULL, ROT, ROT_AFAR, CUT = "disk full", "cache object rotten", "remote object rotten", "download cut"
 _TRIES = 3
-_SPACE = re.compile(r"no space left|disk (is )?full|disk of", re.IGNORECASE)
+_SPACE = re.compile(r"no space (is )?left|disk (is )?full|disk of", re.IGNORECASE)
 _THERE = ("workspaces/", "bundles/")
 
 

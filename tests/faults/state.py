@@ -27,7 +27,8 @@ _FREE = re.compile(
     r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at|swath\.in_charge)$"
 )
 _MOMENT = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z\b")  # in names that Great Expectations gives
-_TIMED = re.compile(r"staging/[^/]+/shard-\d+\.json$")  # results of tasks, which tell how long they took
+# Results and parts of plans, which tell how long a task took and when the plan was made.
+_TIMED = re.compile(r"staging/[^/]+/(shard-|shards/)\d+\.json$")
 # Not of the outcome: databases and logs of services, bytecode, and stores that are told by their content.
 _APART = ("airflow", "decisions.git", "dvc", "logs", "mlflow", "notices", "pycache", "services.json", "source.git")
 
@@ -75,7 +76,10 @@ def _files(home: Path) -> Iterator[tuple[str, str]]:
         elif path.name.endswith(".lock") and path.name != "dvc.lock":
             continue  # of `alone`: a file that stays, of which the system has let go
         elif _TIMED.search(str(name)):
-            yield str(name), json.dumps({key: said for key, said in read_json(path).items() if key != "seconds"})
+            yield (
+                str(name),
+                json.dumps({key: said for key, said in read_json(path).items() if key not in ("seconds", "when")}),
+            )
         else:
             yield _MOMENT.sub("*", str(name)), sha256(path)
 
