@@ -13,6 +13,7 @@ from pipelines.workspace.changes import relevant_changes, tip
 from plugins.numbers import number
 
 _SEEN = "seen"
+_ON_ITS_WAY = 10.0  # seconds; an event lies in the triggerer's memory for one or two, until Airflow's database has it
 
 
 class GitPushTrigger(BaseEventTrigger):
@@ -41,7 +42,8 @@ class GitPushTrigger(BaseEventTrigger):
                     if files:
                         self.log.info("Commit %s changes %s", now, ", ".join(files))
                         yield TriggerEvent({"revision": now, "files": files[:50]})
-                    # After the event: a triggerer that dies in between tells it twice rather than never.
+                        # a triggerer that dies meanwhile tells it twice rather than never
+                        await asyncio.sleep(_ON_ITS_WAY)
                     await self.asset_state_store.aset(_SEEN, now)
             except SwathError as error:
                 self.log.warning("The watched repository cannot be read now, the next look is in a moment: %s", error)

@@ -9,10 +9,16 @@ import pytest
 
 from pipelines.errors import SwathError
 from pipelines.workspace.changes import tip
+from plugins import git_push
 from plugins.git_push import GitPushTrigger
 from tests.workspace.conftest import Repository, repository
 
 __all__ = ["repository"]
+
+
+@pytest.fixture(autouse=True)
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_push, "_ON_ITS_WAY", 0.2)
 
 
 class Store:
@@ -83,6 +89,19 @@ def test_a_push_is_never_lost_where_the_triggerer_dies_about_noting_it(
     last = repository.commit("5 rows")
     told = [event["revision"] for event in look(dying) + look(store)]
     assert told == [last] * times
+
+
+def test_a_push_is_not_lost_with_the_memory_of_a_triggerer_that_dies_when_it_has_told_it(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    look(store)
+    repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
+    last = repository.commit("5 rows")
+    monkeypatch.setattr(git_push, "_ON_ITS_WAY", 60)
+    assert [event["revision"] for event in look(store)] == [last]  # and Airflow's database never saw it
+    monkeypatch.setattr(git_push, "_ON_ITS_WAY", 0.2)
+    assert [event["revision"] for event in look(store)] == [last]
 
 
 def test_a_server_that_says_nothing_is_given_up(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
