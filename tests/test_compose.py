@@ -153,6 +153,14 @@ def test_what_tasks_leave_goes_to_the_store():
     assert not {"SWATH_CATALOG", "SWATH_PREDICTIONS", "SWATH_REPORTS"} & set(environment)
 
 
+def test_a_task_may_wait_for_a_worker_and_work_for_days():
+    """Airflow fails what waits for ten minutes, and what works for a day as if its worker had died, or so."""
+    environment = SERVICES["scheduler"]["environment"]
+    for name in ("SCHEDULER__TASK_QUEUED_TIMEOUT", "CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"):
+        assert int(environment[f"AIRFLOW__{name}"]) > 3 * 86_400
+        assert SERVICES["worker-cpu"]["environment"][f"AIRFLOW__{name}"] == environment[f"AIRFLOW__{name}"]
+
+
 def test_every_queue_of_the_dags_has_a_worker():
     served = {"default", *re.search(r"SWATH_CPU_QUEUES:-([\w,]+)", SERVICES["worker-cpu"]["command"])[1].split(",")}
     served |= {SERVICES[f"worker-{kind}"]["command"].split("--queues ")[1].split()[0] for kind in ("io", "gpu")}

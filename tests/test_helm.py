@@ -66,6 +66,14 @@ def test_no_worker_maps_more_scenes_at_a_time_than_its_memory_holds():
         assert workers["name"] != "gpu" or at_once == 1
 
 
+def test_tasks_may_wait_as_long_as_in_compose():
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["x-environment"]
+    config = VALUES["config"]
+    waits = str(config["scheduler"]["task_queued_timeout"])
+    assert waits == compose["AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT"]
+    assert str(config["celery_broker_transport_options"]["visibility_timeout"]) == waits
+
+
 def test_installing_does_not_wait_for_pods_that_wait_for_its_hook():
     told = (ROOT / "docs" / "production.md").read_text().replace("\\\n", "")
     assert not re.search(r"^helm (install|upgrade).*--wait", told, re.MULTILINE)

@@ -189,7 +189,9 @@ def _start_airflow(
     tell("Airflow starts")
     started = {"mlflow": mlflow}
     for part in ("api-server", "scheduler", "dag-processor", "triggerer"):
-        started[part] = _spawn(part, ["-m", "airflow", part], env)
+        # tasks ask the api-server too, and its pages must not hold its threads for minutes when MLflow is away
+        brief = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+        started[part] = _spawn(part, ["-m", "airflow", part], env | (brief if part == "api-server" else {}))
         services = _remember(services, started[part])
     _finish("pools", ["pools", "import", str(_pools(home))], env)
     _wait_for(f"{services.airflow}/api/v2/monitor/health", started, "api-server")
