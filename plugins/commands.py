@@ -26,6 +26,7 @@ from pipelines.errors import BAD_DATA_EXIT
 from pipelines.files import read_json
 from pipelines.lineage.run import PERSON, RUN
 from pipelines.progress import PROGRESS_FILE
+from pipelines.secrets import without_secrets
 from pipelines.workspace.stage import LOCK
 from pipelines.workspace.workspace import run_name
 from plugins.metrics import send
@@ -42,8 +43,9 @@ class SwathOperator(BaseOperator):
     ``after`` names the stage tasks whose entries of ``dvc.lock`` the command builds on, ``needs`` the outputs of
     stages that it reads: both are brought into the workspace, which may be another machine's than theirs.
 
-    ``revision`` is a template; where it renders to nothing the run's own form, then the asset event that started
-    the run, then the watched branch decide. ``released`` asks for the dataset version of that revision instead of
+    ``revision`` is a template; without one the run's own form, then the asset event that started the run, then the
+    watched branch decide. Where a template renders to nothing, the task that settles on a revision has failed, and
+    this one is skipped. ``released`` asks for the dataset version of that revision instead of
     itself. ``{run}`` in the command becomes the run's name. With ``emits`` the task is skipped, and no event leaves,
     unless the result says ``changed``.
 
@@ -76,12 +78,15 @@ class SwathOperator(BaseOperator):
         self.released = released
         self.command = command
         self.revision = revision
+        self._settled_elsewhere = bool(revision)
         self.shard = shard
         self.emits = emits
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
     def execute(self, context: Any) -> dict[str, Any]:
+        if self._settled_elsewhere and not self.revision:
+            raise AirflowSkipException("The task that plans this run has failed, so there is nothing to do here.")
         started = monotonic()
         result = self._start(self.arguments(context), context)
         result["command_seconds"] = round(monotonic() - started, 2)
@@ -147,9 +152,9 @@ class SwathOperator(BaseOperator):
                     if self._stopped:
                         self.on_kill()
                     for line in self._process.stderr:
-                        if line.strip():
-                            self.log.info("%s", line.rstrip())
-                            last = line.rstrip().removeprefix("swath: ")
+                        if line := without_secrets(line.rstrip()):  # a library may print what it likes
+                            self.log.info("%s", line)
+                            last = line.removeprefix("swath: ")
                 except BaseException:  # such as a timeout, which Popen would answer by waiting for the command's end
                     self.on_kill()
                     raise

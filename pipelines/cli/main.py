@@ -6,6 +6,7 @@ import importlib
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 
 import typer
@@ -14,7 +15,7 @@ from pipelines.cli.disk import full_disk
 from pipelines.cli.lifeline import hold
 from pipelines.depot import work
 from pipelines.errors import FAILURE_EXIT, SwathError
-from pipelines.secrets import Discreet
+from pipelines.secrets import Discreet, without_secrets
 from pipelines.workspace.git import ELSEWHERE
 
 _NOUNS = (
@@ -54,7 +55,8 @@ def app() -> None:
             print(f"swath: {sentence}", file=sys.stderr)
             sys.exit(FAILURE_EXIT)
         if not isinstance(error, SwathError):
-            raise
+            print(without_secrets(traceback.format_exc()), file=sys.stderr)
+            sys.exit(FAILURE_EXIT)
         print(f"swath: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
 

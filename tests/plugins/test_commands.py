@@ -110,6 +110,26 @@ def test_anything_else_is_worth_a_retry(command: Any) -> None:
     assert not isinstance(raised.value, AirflowFailException)
 
 
+def test_credentials_that_a_library_prints_are_in_no_log_and_no_error(
+    command: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    command("echo 'HTTPError: 507 for url: http://bob:planted@127.0.0.1/x' >&2; exit 1")
+    task, context = operator()
+    with pytest.raises(AirflowException, match=r"http://\*\*\*@127\.0\.0\.1/x") as failed:
+        task.execute(context)
+    assert "planted" not in caplog.text + str(failed.value)
+
+
+def test_where_the_task_that_plans_has_failed_there_is_nothing_to_do(command: Any) -> None:
+    command(answers({"found": 3}))
+    task, context = operator(revision="{{ nothing }}")
+    task.revision = ""  # as it renders where that task has no result
+    with pytest.raises(AirflowSkipException, match="has failed"):
+        task.execute(context)
+    task.revision = "c0ffee"
+    assert task.execute(context)["found"] == 3
+
+
 def test_a_word_that_is_no_text_leaves_the_command_alone(command: Any) -> None:
     command("printf 'm\\374nchen.tif is odd\\n' >&2; " + answers({"scenes": 7}))
     task, ctx = operator()
