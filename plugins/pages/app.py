@@ -9,7 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from pipelines.atlas.places import below
+from pipelines.atlas.places import below, projects
 from pipelines.config import settings
 from pipelines.depot import look
 from pipelines.errors import BadData, SwathError
@@ -23,9 +23,18 @@ _REPORTS = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 )
 
+
+def known(project: str) -> None:
+    """Raise ``BadData`` if there is no such project."""
+    if project not in projects():
+        raise BadData(f"There is no project {project} here: nothing was ingested, mapped or reported for it yet.")
+
+
 app = FastAPI(title="Swath", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
-for part in (overview, atlas, models, drift, datasets, scenes, runs):
+for part in (overview, runs):
     app.include_router(part.router, dependencies=[Depends(look)])
+for part in (atlas, models, drift, datasets, scenes):
+    app.include_router(part.router, dependencies=[Depends(look), Depends(known)])
 
 
 @app.get("/static/{path:path}")
@@ -60,6 +69,12 @@ def unknown(request: Request, error: BadData) -> Response:
 def failed(request: Request, error: SwathError) -> Response:
     """Something that the page needs is out of reach: MLflow, the repository, the DVC remote."""
     return problem(request, 503, str(error))
+
+
+@app.exception_handler(Exception)
+def broken(request: Request, error: Exception) -> Response:
+    """Such as a damaged file; the trace is in the api-server's log."""
+    return problem(request, 500, f"This cannot be shown ({error!r}); the api-server's log says more.")
 
 
 @app.exception_handler(StarletteHTTPException)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipelines.errors import SwathError
 from pipelines.files import read_json
 from plugins.pages.site import page
 
+log = logging.getLogger(__name__)
 router = APIRouter()
 
 _LATEST = 20
@@ -30,6 +32,12 @@ def _summary(name: str) -> dict[str, Any]:
         return _figures(name)
     except SwathError as error:
         return {"name": name, "problem": str(error)}
+    except Exception as error:
+        log.exception("Project %s cannot be told of", name)
+        return {
+            "name": name,
+            "problem": f"A file of this project is damaged ({error!r}); the api-server's log says which.",
+        }
 
 
 def _figures(name: str) -> dict[str, Any]:
@@ -54,6 +62,8 @@ def _figures(name: str) -> dict[str, Any]:
 def _notices() -> list[dict[str, Any]]:
     found = []
     for path in settings().notices.glob("*.json"):
-        with suppress(FileNotFoundError, ValueError):  # upkeep removes old ones; one that is broken tells nothing
-            found.append(dict(read_json(path)))
-    return sorted(found, key=lambda notice: str(notice["when"]), reverse=True)[:_LATEST]
+        # upkeep removes old ones; one that is broken tells nothing
+        with suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+            notice = dict(read_json(path))
+            found.append((str(notice["when"]), notice))
+    return [notice for _, notice in sorted(found, key=lambda each: each[0], reverse=True)[:_LATEST]]

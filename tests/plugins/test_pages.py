@@ -147,6 +147,46 @@ def test_a_project_that_cannot_be_read_keeps_no_other_from_being_shown(client: T
         (home / "notices" / "cut.json").unlink()
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (f"reports/{PROJECT}/drift/monitor_drift.r2/verdict.json", ""),
+        (f"reports/{PROJECT}/drift/monitor_drift.r2/verdict.json", '{"version": 3}'),
+        (f"catalog/{PROJECT}/quarantine/a.json", "{"),
+        ("notices/odd.json", '{"kind": "failure"}'),
+        ("notices/odd.json", "[1]"),
+    ],
+)
+def test_a_damaged_file_keeps_nothing_else_from_being_shown(
+    client: TestClient, home: Path, file: str, content: str
+) -> None:
+    shutil.copytree(home / "catalog" / PROJECT, home / "catalog" / "sound")
+    (home / file).parent.mkdir(parents=True, exist_ok=True)
+    (home / file).write_text(content)
+    try:
+        answer = client.get("")
+        assert answer.status_code == 200 and "d.t failed" in answer.text and 'href="/swath/p/sound/' in answer.text
+    finally:
+        (home / file).unlink()
+        if "monitor_drift.r2" in file:
+            (home / file).parent.rmdir()
+        shutil.rmtree(home / "catalog" / "sound")
+
+
+@pytest.mark.parametrize("part", ["map", "layers.json", "models", "drift", "data", "scenes"])
+def test_a_project_that_is_not_there_is_not_found(client: TestClient, part: str) -> None:
+    answer = client.get(f"p/nosuch/{part}")
+    assert answer.status_code == 404 and "no project nosuch" in answer.json()["detail"]
+
+
+def test_what_nobody_foresaw_is_told_in_a_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plugins.pages.overview.projects", lambda: 1 / 0)
+    app.dependency_overrides[get_user] = lambda: "ada"
+    answer = TestClient(app, raise_server_exceptions=False).get("/")
+    app.dependency_overrides.clear()
+    assert answer.status_code == 500 and "division by zero" in answer.json()["detail"]
+
+
 def test_the_login_of_services_at_mlflow_is_in_no_link(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://bob:hunter2hunter@127.0.0.1:9/mlflow")
     page = client.get("").text

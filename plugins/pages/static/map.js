@@ -13,7 +13,17 @@ const KINDS = [
   { kind: "mask", title: "Cloud and shadow", on: false, opacity: 0.8 },
 ];
 
-const about = await (await fetch(`${base}/layers.json`)).json();
+const about = await fetch(`${base}/layers.json`)
+  .then(async (answer) => {
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(told.detail ?? `Airflow answered ${answer.status}`);
+    return told;
+  })
+  .catch((error) => {
+    by("busy").hidden = false;
+    by("busy").textContent = `The map cannot be drawn: ${error.message}`;
+    throw error;
+  });
 const days = [...new Set(about.scenes.map((scene) => scene.day))].sort();
 const newest = about.versions[0]?.number;
 

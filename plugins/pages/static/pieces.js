@@ -6,7 +6,10 @@
     const place = fold.querySelector(".piece") ?? fold;
     try {
       const answer = await fetch(fold.dataset.piece);
-      if (!answer.ok) throw new Error((await answer.json()).detail);
+      if (!answer.ok) {
+        const told = await answer.json().catch(() => ({}));
+        throw new Error(told.detail ?? `Airflow answered ${answer.status}; fold this and open it again.`);
+      }
       place.innerHTML = await answer.text();
       place.classList.remove("aside");
     } catch (error) {
