@@ -80,9 +80,9 @@ def apart(scenes: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
 
 def _apart(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> list[float]:
     whole, parts = _counts(samples, grounds)
-    found = []
+    total, found = parts.sum(axis=0), []
     for i, own in enumerate(whole):
-        rest = parts.sum(axis=0) - parts[i]  # (halves, bins)
+        rest = total - parts[i]  # (halves, bins)
         distances = [hellinger(own / own.sum(), part / part.sum()) for part in rest if own.sum() and part.sum()]
         found += [float(np.mean(distances))] if distances else []
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +18,10 @@ from pipelines.monitoring.profile import Facts, Profile, logged, merged, merged_
 from pipelines.monitoring.whylogs_compat import SKETCH
 
 INDEX = "index.json"
+SCENES = 2000
+"""Scenes whose samples are held at once, a quarter of a megabyte each; more would add memory and no knowledge."""
+
+_Key = tuple[str | None, str | None]  # season and zone
 
 
 class Entry(BaseModel):
@@ -49,15 +53,15 @@ def write_reference(folder: Path, samples: Iterable[tuple[Facts, Columns]], by: 
 
     ``samples`` holds one entry a scene: its facts and its features, as ``SceneProfile.facts()`` and ``.columns()``
     give them. A profile keeps at most ``SKETCH`` pixels, taken evenly from its scenes, so that the same samples
-    give the same bytes. Raises ``BadData`` where no scene has a usable pixel.
+    give the same bytes. Of more than ``SCENES`` scenes so many are taken, the same share of a group throughout and
+    rather from large groups than from small ones. Raises ``BadData`` where no scene has a usable pixel.
     """
-    usable = sorted(((f, c) for f, c in samples if f.pixels), key=lambda sample: sample[0].scene or "")
-    if not usable:
+    groups = _grouped(samples, by)
+    if not groups:
         raise BadData("No scene has a usable pixel, so there is nothing to compare later scenes with; check the masks.")
-    groups: dict[tuple[str | None, str | None], list[tuple[Facts, Columns]]] = defaultdict(list)
-    for facts, columns in usable:
-        groups[group_key(facts, by)].append((facts, columns))
-    groups.setdefault((None, None), usable)
+    groups.setdefault((None, None), [sample for key in sorted(groups, key=str) for sample in groups[key]])
+    for group in groups.values():
+        group.sort(key=lambda sample: sample[0].scene or "")
     with replacing(Path(folder)) as draft:
         draft.mkdir()
         entries = [_write_group(draft, key, groups[key]) for key in sorted(groups, key=str)]
@@ -65,17 +69,33 @@ def write_reference(folder: Path, samples: Iterable[tuple[Facts, Columns]], by: 
     return entries
 
 
-def group_key(facts: Facts, by: Sequence[str]) -> tuple[str | None, str | None]:
+def _grouped(samples: Iterable[tuple[Facts, Columns]], by: Sequence[str]) -> dict[_Key, list[tuple[Facts, Columns]]]:
+    groups: dict[_Key, list[tuple[Facts, Columns]]] = defaultdict(list)
+    seen, every = Counter[_Key](), defaultdict[_Key, int](lambda: 1)
+    for facts, columns in samples:
+        if not facts.pixels:
+            continue
+        key = group_key(facts, by)
+        if seen[key] % every[key] == 0:
+            groups[key].append((facts, columns))
+        seen[key] += 1
+        if sum(map(len, groups.values())) > SCENES:
+            largest = max(groups, key=lambda key: len(groups[key]))
+            groups[largest], every[largest] = groups[largest][::2], every[largest] * 2
+    return dict(groups)
+
+
+def group_key(facts: Facts, by: Sequence[str]) -> _Key:
     """The season and zone that a profile is grouped under; ``None`` for what ``by`` leaves out."""
     return (facts.season if "season" in by else None, facts.zone if "zone" in by else None)
 
 
-def group_name(key: tuple[str | None, str | None]) -> str:
+def group_name(key: _Key) -> str:
     """A file name and a title for a group: ``winter-21S``, or ``all``."""
     return "-".join(part for part in key if part) or "all"
 
 
-def _write_group(folder: Path, key: tuple[str | None, str | None], samples: Sequence[tuple[Facts, Columns]]) -> Entry:
+def _write_group(folder: Path, key: _Key, samples: Sequence[tuple[Facts, Columns]]) -> Entry:
     facts = merged_facts([f for f, _ in samples])
     columns = [c for _, c in samples]
     together = {name: _thinned([c[name] for c in columns]) for name in columns[0] if name not in UNWATCHED}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.monitoring.causes import likely_cause
-from pipelines.monitoring.distance import distance, hellinger
+from pipelines.monitoring.distance import distance, hellinger, quantile
 from pipelines.monitoring.drift import Compared, Comparison
+from pipelines.monitoring.features import Columns
 from pipelines.monitoring.limits import CEILING
-from pipelines.monitoring.profile import Facts, logged
+from pipelines.monitoring.profile import Facts, logged, read_profile
 from pipelines.monitoring.reference import Reference, write_reference
 from pipelines.monitoring.report import write_report
 from pipelines.monitoring.verdict import call_for_training, judge
@@ -118,6 +121,31 @@ def test_scenes_that_differ_anyway_raise_the_limit(tmp_path: Path):
         )
         limits.append(against(Reference(tmp_path / name), [new]).scenes[0].limits["band.B02"])
     assert limits[0] < 0.2 < 0.5 < limits[1] < 1
+
+
+def test_a_reference_of_many_scenes_holds_few_and_none_of_a_small_group_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.monitoring.reference.SCENES", 24)
+    alive: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    def samples() -> Iterator[tuple[Facts, Columns]]:
+        nonlocal most
+        for i in range(400):
+            values = np.full(50, i, np.float32)
+            alive.append(weakref.ref(values))
+            season = "winter" if i % 80 == 0 else "summer"
+            yield Facts(scene=f"{i:03d}", season=season, zone="21S", pixels=50), {"band.B02": values}
+            del values
+            most = max(most, sum(one() is not None for one in alive))
+
+    entries = {e.season: e for e in write_reference(tmp_path / "many", samples(), PARAMS.by)}
+    assert most <= 26 and entries["winter"].scenes == 5
+    assert 6 <= entries["summer"].scenes <= 19
+    summer = read_profile(tmp_path / "many" / entries["summer"].file)
+    low, middle, high = (quantile("band.B02", summer.view, at) for at in (0.02, 0.5, 0.98))
+    assert low < 40 and abs(middle - 200) < 60 and high > 340  # evenly from end to end
 
 
 def test_what_lies_beyond_all_that_the_reference_knows_passes_any_limit():
