@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -159,6 +159,9 @@ class SwathOperator(BaseOperator):
                     self.on_kill()
                     raise
             status = self._process.returncode
+            if status != 0:  # what a command that was killed has left at work would meet the next attempt
+                with suppress(ProcessLookupError):
+                    os.killpg(self._process.pid, signal.SIGKILL)
             progress.unlink(missing_ok=True)
             if status == BAD_DATA_EXIT:
                 raise AirflowFailException(last)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,10 +179,14 @@ def start(world: World, command: Command) -> subprocess.Popen[str]:
 
 
 def finish(running: subprocess.Popen[str]) -> tuple[int, str]:
-    """Its status and its last words, once nobody holds its standard error any more, as the operator waits."""
+    """Its status and its last words, once nobody holds its standard error any more, as the operator waits; and as that
+    one does, it ends what a command that failed has left at work."""
     assert running.stderr is not None
     lines = [line.rstrip() for line in running.stderr if line.strip()]
-    return running.wait(), lines[-1] if lines else ""
+    if status := running.wait():
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+    return status, lines[-1] if lines else ""
 
 
 def _kill(running: subprocess.Popen[str], kind: str, after: float) -> bool:

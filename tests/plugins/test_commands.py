@@ -178,6 +178,15 @@ def test_stopping_a_task_stops_the_children_of_its_command(command: Any, tmp_pat
     ended(child)
 
 
+def test_what_a_killed_command_left_at_work_is_ended_before_the_next_attempt(command: Any, tmp_path: Path) -> None:
+    """DVC, say, which has not yet started the stage that would notice."""
+    command(f"sleep 300 <&- >&- 2>&- & echo $! > {tmp_path}/child; kill -9 $$")
+    task, ctx = operator()
+    with pytest.raises(AirflowException, match="status -9"):
+        task.execute(ctx)
+    ended(int((tmp_path / "child").read_text()))
+
+
 KILLED = """
 import sys
 from tests.plugins.test_commands import operator
