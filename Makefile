@@ -39,7 +39,7 @@ else
 	$(PYTEST) -m e2e --durations 10
 endif
 
-cluster-test: $(VENV)/.ready  ## docker-compose.yml without Docker: the whole chain on its services; Linux, as root; in CI
+cluster-test: $(VENV)/.ready  ## docker-compose.yml without Docker, on Linux, as root; OUTAGES=1 kills each service once
 	tests/cluster/run $(VENV)/bin/python -o cache_dir=$(VAR)/cache/pytest -s
 
 faults: $(VENV)/.ready  ## kill tasks, services and disks by the hundred and compare; FAULTS="--seed 1 --kills 50" chooses

@@ -22,6 +22,7 @@ from pipelines.local.services import Services
 from tests.checkout import ROOT, SMALL, make_repository, wait_past_midnight
 from tests.cluster.cluster import GATEWAY, Cluster
 from tests.cluster.compose import TOOL
+from tests.cluster.outages import Outages, Patient, outages_wanted
 from tests.scenes.servers import file_server
 
 GIT = "git.test"  # a host outside the cluster, as is the provider of the scenes
@@ -155,8 +156,11 @@ def production(cluster: Cluster, env_file: Path, region: Region) -> Iterator[Pro
 @pytest.fixture(scope="session")
 def cluster_run(folder: Path, production: Production, region: Region) -> Finished:
     wait_past_midnight()
+    outages = Outages(production.cluster) if outages_wanted() else None
+    airflow, watch = (Patient(production.services), outages.watch) if outages else (production.airflow, lambda _: None)
     with told("chain on the cluster"):
-        chain = {result.dag: result for result in run_chain(production.airflow, region.commit, lambda tasks: None)}
+        chain = {result.dag: result for result in run_chain(airflow, region.commit, watch)}
+    assert not outages or not outages.end(), "some services were never struck"
     return Finished(chain, _predictions(production.cluster, folder / "brought") / "sample")
 
 

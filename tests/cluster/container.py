@@ -118,10 +118,15 @@ class Container:
         try:
             self._process.wait(self.service.stop_grace_period)
         except subprocess.TimeoutExpired:
-            self._process.kill()  # and with it, by --kill-child, its first process and all others
-            self._process.wait()
+            self.kill()
             seconds = self.service.stop_grace_period
             raise RuntimeError(f"{self.name} did not end within {seconds:.0f} s:\n{self.tail()}") from None
+
+    def kill(self) -> None:
+        """End it at once, as a machine that loses its power does."""
+        assert self._process is not None
+        self._process.kill()  # and with it, by --kill-child, its first process and all others
+        self._process.wait()
 
     def tail(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")[-3000:]
