@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from pipelines.errors import SwathError
 
 _LOCK = ".lock"
+_ROOM = 2**24  # bytes; a disk with fewer is full
 
 
 @contextmanager
@@ -114,6 +115,11 @@ def write_secret(target: Path, value: Any) -> None:
 
 def read_json(source: Path) -> Any:
     return json.loads(Path(source).read_text(encoding="utf-8"))
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the disk of ``folder`` has no room to speak of."""
+    return folder.exists() and shutil.disk_usage(folder).free < _ROOM
 
 
 def sha256(source: Path) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import errno
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config import settings
 from pipelines.errors import SwathError
+from pipelines.files import is_full
 from pipelines.secrets import without_secrets
 
-_LEAST = 2**24  # bytes; a disk with fewer is full
 _FULL = re.compile(r"no space left|out of disk ?space|disk quota exceeded|disk is full", re.IGNORECASE)
 
 
@@ -22,7 +21,7 @@ def full_disk(error: BaseException) -> str | None:
         home = settings().home
     except SwathError:  # which may be the very error that is asked about
         return None
-    if home.exists() and shutil.disk_usage(home).free < _LEAST:  # GDAL may say no more than that writing failed
+    if is_full(home):  # GDAL may say no more than that writing failed
         return _sentence(error, home)
     for one in _chain(error):
         if (isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT)) or _FULL.search(str(one)):

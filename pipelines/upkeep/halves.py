@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.config import Settings
+from pipelines.workspace.objects import drafts
 
 DAY = 86_400  # seconds
 _DRAFT = re.compile(r"\..+\.(\d+|work|tmp)")  # .work holds the rows of a map, .tmp what DVC copies
@@ -28,7 +29,7 @@ def _candidates(here: Settings) -> Iterator[Path]:
     for pattern in ("workspaces/.*", "atlas/*/.*", "atlas/*/*/.*"):
         yield from here.home.glob(pattern)
     for store in (here.dvc_cache, Path(here.dvc_remote)):  # one in a bucket keeps no halves
-        yield from store.glob("files/md5/*/.*.tmp")
+        yield from drafts(store)
     for pattern in ("*/.*", "*/scenes/.*", "*/quarantine/.*"):
         yield from here.catalog.glob(pattern)
     for pattern in ("*/.*", "*/v*/.*", "*/v*/failed/.*"):

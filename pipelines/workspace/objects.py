@@ -20,6 +20,12 @@ _DIR = ".dir"  # ending of the hash of a folder, whose object lists the files in
 Output = dict[str, Any]  # an entry of `outs` in dvc.lock or a .dvc file
 
 
+def drafts(store: Path) -> Iterator[Path]:
+    """What DVC is copying into a cache or a remote folder, or began to."""
+    for pattern in (".*.tmp", "files/md5/.*.tmp", "files/md5/*/.*.tmp"):
+        yield from store.glob(pattern)
+
+
 def tracked_by(file: Path) -> list[Output]:
     """What a ``.dvc`` file tracks."""
     return list(yaml.safe_load(file.read_text(encoding="utf-8"))["outs"])

@@ -18,10 +18,10 @@ from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
 from pipelines.errors import BAD_DATA_EXIT, BadData, SwathError
-from pipelines.files import write_text
+from pipelines.files import is_full, write_text
 from pipelines.workspace import results
 from pipelines.workspace.git import git
-from pipelines.workspace.objects import Output, damaged, discard_damaged, in_cache, tracked_by
+from pipelines.workspace.objects import Output, damaged, discard_damaged, drafts, in_cache, tracked_by
 
 log = logging.getLogger(__name__)
 
@@ -239,6 +239,9 @@ def _dvc(workspace: Path, *arguments: str) -> str:
         return "\n".join(lines)
     for draft in re.findall(r"-> '(/[^']+/\.[\w-]+\.tmp)'", "\n".join(lines)):
         Path(draft).unlink(missing_ok=True)  # DVC leaves it, and on a full disk it takes the room that it lacked
+    if is_full(cache := settings().dvc_cache):  # whoever else is copying there fails as well
+        for left in drafts(cache):
+            left.unlink(missing_ok=True)
     own = next((line.removeprefix("swath: ") for line in reversed(lines) if line.startswith("swath: ")), None)
     text = own or " ".join(line for line in lines[-3:] if line)
     # DVC reports the status of the command that failed only in its words.

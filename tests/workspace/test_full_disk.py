@@ -30,6 +30,22 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
+def test_a_full_cache_keeps_nothing_half_written(
+    repository: Repository, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_DVC_CACHE", str(disk / "cache"))
+    (disk / "ballast").write_bytes(bytes(8_192))
+    repository.write("dvc.yaml", "stages: {chip: {cmd: mkdir data && seq 2000 > data/chips, outs: [data/chips]}}\n")
+    repository.commit("Make more than there is room for")
+    folder = open_workspace("one", resolve(None))
+    with pytest.raises(SwathError) as told:
+        reproduce(folder, "chip", {}, {})
+    assert "No space is left" in str(full_disk(told.value))
+    assert not list((disk / "cache").rglob(".*.tmp"))
+    (disk / "ballast").unlink()
+    reproduce(folder, "chip", {}, {})
+
+
 def test_a_full_remote_is_told_as_such_and_with_room_the_stage_ends_well(
     repository: Repository, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
