@@ -35,7 +35,7 @@ def test_a_full_cache_keeps_nothing_half_written(
 ) -> None:
     monkeypatch.setenv("SWATH_DVC_CACHE", str(disk / "cache"))
     (disk / "ballast").write_bytes(bytes(8_192))
-    repository.write("dvc.yaml", "stages: {chip: {cmd: mkdir data && seq 2000 > data/chips, outs: [data/chips]}}\n")
+    repository.write("dvc.yaml", "stages: {chip: {cmd: mkdir -p data && seq 2000 > data/chips, outs: [data/chips]}}\n")
     repository.commit("Make more than there is room for")
     folder = open_workspace("one", resolve(None))
     with pytest.raises(SwathError) as told:
