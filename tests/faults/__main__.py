@@ -22,6 +22,9 @@ def main() -> None:
     parser.add_argument("--outages", default="scheduler,api-server,dag-processor,triggerer,mlflow:60", help="services")
     parser.add_argument("--part", choices=["desk", "scheduler"], help="only commands by themselves, or only Airflow")
     parser.add_argument("--seed", type=int, default=0, help="decides what is struck, when and how")
+    parser.add_argument(
+        "--begin", help="with this command's task, as train_model.train; those before it are not struck"
+    )
     parser.add_argument("--only", help="repeat one alone, by the name that its line begins with")
     work = Path(os.environ.get("SWATH_HOME") or "var") / "faults"
     parser.add_argument("--work", type=Path, default=work, help="folder of the installations that are struck")
@@ -51,7 +54,7 @@ def _desk(asked: argparse.Namespace) -> Generator[list[Outcome]]:
 
     source = world.make()
     try:
-        for one in strikes(world, source, asked.each, asked.spoils, asked.seed, asked.only):
+        for one in strikes(world, source, asked.each, asked.spoils, asked.seed, asked.only, asked.begin):
             yield [one]
     finally:
         source.shutdown()

@@ -41,18 +41,22 @@ class Step:
     expected: Facts
 
 
-def strikes(world: World, source: Source, kills: int, spoils: int, seed: int, only: str | None) -> Iterator[Outcome]:
-    """Each command of the chain undisturbed, then so many times under each kind of fault, then on to the next.
+def strikes(
+    world: World, source: Source, kills: int, spoils: int, seed: int, only: str | None, begin: str | None
+) -> Iterator[Outcome]:
+    """Each command of the chain undisturbed, then, from ``begin`` on, so many times under each kind of fault.
 
     ``only`` is ``TASK:kill:NUMBER`` or ``TASK:spoil:NUMBER``; all that is random follows from that and the seed.
     """
     results: Results = {}
+    begun = begin is None
     for command in commands(_revision(world), results):
         world.keep("before")
         step = _undisturbed(world, command, results)
         print(f"undisturbed {command.name}: {step.seconds:.1f} s, {len(step.expected)} facts", flush=True)
         world.keep("after")
-        for strike, count in ((kill, kills), (spoil, spoils)):
+        begun = begun or command.name.partition("[")[0] == begin
+        for strike, count in ((kill, kills), (spoil, spoils)) if begun else ():
             for number in range(count):
                 name = f"{command.name}:{strike.__name__}:{number}"
                 if only in (None, name):
