@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--part", choices=["desk", "scheduler"], help="only commands by themselves, or only Airflow")
     parser.add_argument("--seed", type=int, default=0, help="decides what is struck, when and how")
     parser.add_argument(
-        "--begin", help="with this command's task, as train_model.train; those before it are not struck"
+        "--begin", help="with this task, as train_model.train; those before are not struck"
     )
     parser.add_argument("--only", help="repeat one alone, by the name that its line begins with")
     work = Path(os.environ.get("SWATH_HOME") or "var") / "faults"
