@@ -62,7 +62,7 @@ secrets: .env  ## random secrets for docker-compose.yml in .env, which is left a
 
 .env:
 	@umask 077; sh docker/secrets > $@ || { rm $@; exit 1; }
-	@chmod a+r docker/mlflow.sql docker/s3.sh  # containers read them as users of their own
+	@chmod a+r docker/*  # containers read those that are mounted as users of their own
 	@echo "Secrets are made in .env; set SWATH_GIT_REMOTE there."
 
 lock: $(VENV)/.ready  ## pin anew what pyproject.toml asks for

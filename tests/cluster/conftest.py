@@ -159,7 +159,12 @@ def cluster_run(folder: Path, production: Production, region: Region) -> Finishe
     outages = Outages(production.cluster) if outages_wanted() else None
     airflow, watch = (Patient(production.services), outages.watch) if outages else (production.airflow, lambda _: None)
     with told("chain on the cluster"):
-        chain = {result.dag: result for result in run_chain(airflow, region.commit, watch)}
+        try:
+            chain = {result.dag: result for result in run_chain(airflow, region.commit, watch)}
+        except Exception:
+            for name, container in production.cluster.services.items():
+                print(f"== {name}\n{container.tail()}")
+            raise
     assert not outages or not outages.end(), "some services were never struck"
     return Finished(chain, _predictions(production.cluster, folder / "brought") / "sample")
 

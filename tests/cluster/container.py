@@ -123,9 +123,9 @@ class Container:
             raise RuntimeError(f"{self.name} did not end within {seconds:.0f} s:\n{self.tail()}") from None
 
     def kill(self) -> None:
-        """End it at once, as a machine that loses its power does."""
+        """End it at once, as a machine that loses its power does: with the first process go all others."""
         assert self._process is not None
-        self._process.kill()  # and with it, by --kill-child, its first process and all others
+        self._first().kill()
         self._process.wait()
 
     def tail(self) -> str:

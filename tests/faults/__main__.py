@@ -22,9 +22,7 @@ def main() -> None:
     parser.add_argument("--outages", default="scheduler,api-server,dag-processor,triggerer,mlflow:60", help="services")
     parser.add_argument("--part", choices=["desk", "scheduler"], help="only commands by themselves, or only Airflow")
     parser.add_argument("--seed", type=int, default=0, help="decides what is struck, when and how")
-    parser.add_argument(
-        "--begin", help="with this task, as train_model.train; those before are not struck"
-    )
+    parser.add_argument("--begin", help="with this task, as train_model.train; those before are not struck")
     parser.add_argument("--only", help="repeat one alone, by the name that its line begins with")
     work = Path(os.environ.get("SWATH_HOME") or "var") / "faults"
     parser.add_argument("--work", type=Path, default=work, help="folder of the installations that are struck")
