@@ -82,6 +82,7 @@ def test_each_task_of_torchgeo_trains_and_answers_for_each_pixel(
     folder = make_workspace(tmp_path, train=8, val=4, batch=4)
     values = yaml.safe_load((folder / "params.yaml").read_text()) | {"task": task}
     values["train"]["model"] |= model | {"encoder": "resnet18" if task == "segmentation" else "none", "detail": 0}
+    values["predict"] |= {"window": values["chips"]["size"], "overlap": 32}
     statistics = read_statistics(folder / "data" / "statistics.json")
     trained = train(ChipStore(folder / "data" / "chips"), statistics, Params.model_validate(values), None, 1)
     assert trained.epochs == trained.best_epoch == 1
