@@ -6,6 +6,7 @@ export SWATH_HOME := $(VAR)
 export PYTHONPYCACHEPREFIX := $(VAR)/pycache
 # Some images forbid bytecode; without it each of a run's many processes compiles Airflow and torch anew.
 export PYTHONDONTWRITEBYTECODE :=
+export HYPOTHESIS_STORAGE_DIRECTORY := $(VAR)/cache/hypothesis
 SWATH := $(VENV)/bin/swath
 
 .PHONY: install run drift-demo up down doctor test cluster-test faults lint bench pictures lock secrets
@@ -29,7 +30,7 @@ doctor: $(VENV)/.ready  ## is this installation fit to run, and what to do if no
 
 PYTEST := AIRFLOW_HOME=$(VAR)/cache/airflow $(VENV)/bin/python -m pytest -o cache_dir=$(VAR)/cache/pytest
 
-test: $(VENV)/.ready  ## all tests, slow ones included; TESTS="-k word" chooses
+test: $(VENV)/.ready  ## all tests but the cluster's, slow ones included; TESTS="-k word" chooses
 ifdef TESTS
 	$(PYTEST) $(TESTS)
 else

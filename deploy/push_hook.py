@@ -7,7 +7,7 @@ In CI (GitHub Actions, GitLab, Jenkins), in a job of the watched branch alone, a
 
 As the hook `post-receive` of a bare repository: copy it to hooks/post-receive, make it executable, and let its
 environment have the same variables. It then tells of pushes to SWATH_GIT_BRANCH (main) that touch params.yaml,
-dvc.yaml, dvc.lock or a .dvc file, which is what the watcher minds.
+dvc.yaml, dvc.lock, a .dvc file or one below labels/, which is what the watcher minds.
 
 AIRFLOW_TOKEN may stand in for user and password. The user needs to create asset events, as the role Op may. Telling
 twice, or beside the watcher, does no harm: what is built already is reused.
