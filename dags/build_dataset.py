@@ -18,7 +18,8 @@ with DAG(
     params={"revision": revision_param()},
     doc_md=__doc__
     + """
-Starts when the catalog changed, when a push to the watched branch changed `params.yaml`, `dvc.yaml`, `dvc.lock`, a file below `labels/` or a
+Starts when the catalog changed, when a push to the watched branch changed `params.yaml`, `dvc.yaml`, `dvc.lock`, a
+file below `labels/` or a
 `.dvc` file, or by hand. A stage whose inputs did not change is reused and says so. `version_and_push` commits
 `dvc.lock` on the branch `swath/<project>` and tags it; the asset `dataset` is told only when the data or the recipe
 of training changed. **A stage runs the code of its own commit: who can push to the watched branch can run code here.**

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pendulum
@@ -13,6 +14,7 @@ from airflow.serialization.encoders import encode_timetable
 from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
+from plugins.notices import tell_drift
 from tests.dags.conftest import ROOT
 
 EXPECTED = {
@@ -52,6 +54,14 @@ def test_every_dag_is_documented_owned_and_bounded(dags: dict[str, DAG], name: s
         assert task.retries and task.retries >= 1
         assert task.execution_timeout is not None
         assert task.on_failure_callback, f"{task.task_id} would fail in silence"
+
+
+def test_drift_and_late_runs_are_told(dags: dict[str, DAG]) -> None:
+    assert tell_drift in dags["monitor_drift"].get_task("decide").on_success_callback
+    for name, dag in dags.items():
+        (alert,) = dag.deadline
+        hours = alert.interval / timedelta(hours=1)
+        assert hours == (72 if name == "train_model" else 24), name
 
 
 def test_what_goes_on_after_a_failure_and_what_does_not(dags: dict[str, DAG]) -> None:

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import rasterio
 from shapely.affinity import translate
+from shapely.geometry import box
 
-from pipelines.dataset.certificate import Certificate, certify, require_clean
+from pipelines.dataset.certificate import Certificate, _between, _corners, _diagonal, certify, require_clean
 from pipelines.dataset.certificate_map import draw_certificate
 from pipelines.errors import BadData
 from pipelines.files import write_json
@@ -97,6 +98,40 @@ def test_a_copy_under_another_name_in_another_place_is_found(town: Town, tmp_pat
     leak = certify(pd.concat([town.plan, turned]), town.blocks, town.buffer, manifest, town.catalog)
     assert not leak.clean
     assert "copy and here-a" in leak.findings[0] or "here-a and copy" in leak.findings[0]
+
+
+def boxes(places: list[tuple[str, float, float, float, float]]) -> gpd.GeoDataFrame:
+    """Footprints on the equator as (split, west, south, width, height) in metres."""
+    each = 1 / 111_319.49
+    shapes = [box(w * each, s * each, (w + a) * each, (s + b) * each) for _, w, s, a, b in places]
+    splits = [split for split, *_ in places]
+    return gpd.GeoDataFrame({"split": splits, "scene_id": "s"}, geometry=shapes, crs="EPSG:4326")
+
+
+def test_the_pair_that_is_nearest_by_its_edges_counts_and_not_the_one_that_is_by_its_centres() -> None:
+    plan = boxes(
+        [
+            ("train", 0, 0, 100, 100),
+            ("test", 600, 0, 100, 100),  # 500 m away, 600 from centre to centre
+            ("train", 0, 50_000, 1000, 100),
+            ("test", 1300, 50_000, 1000, 100),  # 300 m away, 1,300 from centre to centre
+        ]
+    )
+    overlap, distance = _between(plan, *_corners(plan))
+    assert overlap == 0 and distance == pytest.approx(300, rel=0.01)
+
+
+def test_ground_that_several_pairs_share_adds_up() -> None:
+    plan = boxes(
+        [("train", 0, 0, 100, 100), ("val", 50, 0, 100, 100), ("train", 5000, 0, 400, 100), ("val", 5300, 0, 400, 100)]
+    )
+    overlap, distance = _between(plan, *_corners(plan))
+    assert overlap == pytest.approx(50 * 100 + 100 * 100, rel=0.01) and distance == 0
+
+
+def test_the_diagonal_is_that_of_the_largest_chip() -> None:
+    plan = boxes([("train", 0, 0, 300, 400), ("val", 9000, 0, 30, 40)])
+    assert _diagonal(_corners(plan)[0]) == pytest.approx(500, rel=0.01)
 
 
 def test_nothing_goes_on_without_a_clean_certificate(town: Town, tmp_path: Path) -> None:

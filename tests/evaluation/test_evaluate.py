@@ -112,6 +112,12 @@ def test_the_digest_names_the_ground_and_nothing_else(trained):
     assert digest(manifest, plan[~train], labels) == first
     assert digest(manifest, plan[plan.index != plan.index[plan["split"] == "test"][0]], labels) != first
     assert digest(manifest, plan, labels.model_copy(update={"classes": labels.classes[::-1]})) != first
+    tested = set(plan.loc[plan["split"] == "test", "scene_id"])
+    for name in ("image_sha256", "mask_sha256"):
+        scenes = tuple(s.model_copy(update={name: "0" * 64}) if s.id in tested else s for s in manifest.scenes)
+        assert digest(manifest.model_copy(update={"scenes": scenes}), plan, labels) != first
+    drawn = tuple(label.model_copy(update={"sha256": "0" * 64}) for label in manifest.labels)
+    assert drawn and digest(manifest.model_copy(update={"labels": drawn}), plan, labels) != first
     values = [c.value for c in labels.classes]
     other = tuple(c.model_copy(update={"value": v}) for c, v in zip(labels.classes, values[::-1], strict=True))
     assert digest(manifest, plan, labels.model_copy(update={"classes": other})) != first

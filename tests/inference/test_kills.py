@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -117,6 +119,17 @@ def test_rows_finished_with_other_settings_are_not_used(tmp_path, bundle, runtim
     predict(raster, bundle, fresh, tmp_path / "fresh", TILING)
     assert counted.windows == fresh.windows
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_rows_are_of_these_bytes_this_radiometry_and_this_model(tmp_path, bundle, runtime):
+    _, raster, _ = scene_raster(tmp_path, bundle)
+    own = module._key(raster, runtime, TILING, 4, ())
+    assert own == module._key(dataclasses.replace(raster), runtime, TILING, 4, ())
+    others = [{"sha256": "0"}, {"mask_sha256": "0"}, {"nodata": 7}]
+    others += [{name: tuple(value + 1 for value in getattr(raster, name))} for name in ("scale", "offset", "indexes")]
+    keys = {module._key(dataclasses.replace(raster, **change), runtime, TILING, 4, ()) for change in others}
+    keys.add(module._key(raster, SimpleNamespace(digest="0", engine=runtime.engine), TILING, 4, ()))
+    assert own not in keys and len(keys) == 7
 
 
 def test_two_processes_do_not_write_one_target(tmp_path, bundle, runtime):

@@ -71,6 +71,14 @@ def test_what_is_mapped_is_not_mapped_again_until_its_pixels_change(tmp_path, bu
     assert (said["mapped"], said["total"], said["changed"]) == (1, 3, True)
 
 
+def test_a_scene_with_another_mask_is_mapped_again(tmp_path, bundle):
+    seen = scene(tmp_path, "a")
+    mapped(tmp_path, "first", [seen], bundle)
+    masked = seen.model_copy(update={"mask_sha256": "0" * 64})
+    assert pending([seen], tmp_path / "maps" / "v3", bundle.digest) == []
+    assert pending([masked], tmp_path / "maps" / "v3", bundle.digest) == ["a"]
+
+
 def test_a_bad_scene_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path, bundle):
     scenes = [scene(tmp_path, "a"), scene(tmp_path, "coarse", pixel=60.0), scene(tmp_path, "z")]
     plan, said = mapped(tmp_path, "first", scenes, bundle, shard=5)

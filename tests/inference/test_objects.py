@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import geopandas as gpd
 import numpy as np
 import pytest
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pipelines.config.params import LabelClass
 from pipelines.inference.detect import burned, detected
 from pipelines.inference.merge import merged
+from pipelines.inference.outlines import write_objects
 from pipelines.inference.windows import Axis
 from pipelines.training.objects import Objects, suppressed
 
@@ -210,3 +215,27 @@ def test_a_map_of_objects_shows_what_is_above_the_threshold() -> None:
     assert np.allclose(probabilities.sum(axis=0), 1)
     assert (classes[3:9, 2:12] == 1).all() and (classes[3:9, 12:20] == 2).all()
     assert classes.astype(bool).sum() == 6 * 18
+
+
+@pytest.mark.parametrize(
+    ("affine", "expected"),
+    [
+        (Affine(10, 0, 500_000, 0, -10, 7_000_000), [(500_020, 6_999_970), (500_120, 6_999_910)]),
+        # turned by a right angle: columns run north, rows east
+        (Affine(0, 10, 500_000, 10, 0, 7_000_000), [(500_030, 7_000_020), (500_090, 7_000_120)]),
+    ],
+)
+def test_an_object_lies_where_its_pixels_do(
+    affine: Affine, expected: list[tuple[float, float]], tmp_path: Path
+) -> None:
+    boxes = np.array([[2, 3, 12, 9]], np.float32)
+    objects = Objects(boxes, np.array([0.9], np.float32), np.array([1], np.uint8), np.zeros((1, 4), bool))
+    classes = [LabelClass(name=name, value=i, color="#000000") for i, name in enumerate(("ground", "crown"))]
+    grid = SimpleNamespace(crs="EPSG:32621", affine=affine, width=70, height=50)
+    write_objects(objects, grid, classes, tmp_path)
+    for file in ("objects.parquet", "objects.fgb"):
+        read = gpd.read_parquet if file.endswith("parquet") else gpd.read_file
+        found = read(tmp_path / file)
+        (west, south), (east, north) = ([f(c) for c in zip(*expected, strict=True)] for f in (min, max))
+        assert found.geometry[0].bounds == (west, south, east, north) and found.crs == "EPSG:32621"
+        assert found["class_name"].tolist() == ["crown"]

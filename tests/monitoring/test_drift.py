@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from pipelines.monitoring.causes import likely_cause
 from pipelines.monitoring.distance import distance, hellinger, quantile
-from pipelines.monitoring.drift import Compared, Comparison
+from pipelines.monitoring.drift import Compared, Comparison, latest
 from pipelines.monitoring.features import Columns
 from pipelines.monitoring.limits import CEILING
-from pipelines.monitoring.profile import Facts, logged, read_profile
+from pipelines.monitoring.profile import Facts, Profile, logged, read_profile
 from pipelines.monitoring.reference import Reference, write_reference
 from pipelines.monitoring.report import write_report
 from pipelines.monitoring.verdict import call_for_training, judge
@@ -58,6 +58,23 @@ def test_oddness_that_has_passed_is_forgotten(reference):
     profiles = [scene(i, offset=0.1 if i < 3 else 0) for i in range(9)]
     assert verdict(reference, profiles[:4]).verdict == "drift"
     assert verdict(reference, profiles).verdict == "none"
+
+
+def of_one_moment(profiles: list[Profile]) -> list[Profile]:
+    return [p.__class__(p.view, p.facts.model_copy(update={"when": profiles[0].facts.when})) for p in profiles]
+
+
+def test_of_many_scenes_of_one_moment_a_few_that_are_odd_make_no_drift(reference):
+    few = of_one_moment([scene(i, offset=0.1 if i < 2 else 0) for i in range(8)])
+    assert verdict(reference, few).verdict == "warning"
+    half = of_one_moment([scene(i, offset=0.1 if i < 4 else 0) for i in range(8)])
+    assert verdict(reference, half).verdict == "drift"
+
+
+def test_all_scenes_of_the_latest_moment_are_the_latest():
+    profiles = of_one_moment([scene(i) for i in range(6)])
+    assert len(latest(profiles, PARAMS)) == 6 > 2 * PARAMS.min_scenes
+    assert len(latest([scene(i) for i in range(9)], PARAMS)) == 2 * PARAMS.min_scenes
 
 
 def test_winter_is_compared_with_winter(reference):

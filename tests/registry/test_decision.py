@@ -57,6 +57,13 @@ def test_each_fault_alone_refuses_and_is_named(change, word):
     assert word in reasons[0]
 
 
+def test_classes_and_scenes_have_floors_of_their_own():
+    gate = GATE.model_copy(update={"class_floor": 0.1, "scene_floor": 0.5})
+    between = GOOD.model_copy(update={"classes": {"water": 0.3}, "scenes": {"s1": 0.6}})
+    assert decide(between, gate)[0] == "promote"
+    assert decide(between.model_copy(update={"scenes": {"s1": 0.3}}), gate)[0] == "refuse"
+
+
 def test_the_worst_of_very_many_scenes_are_named_and_the_others_counted():
     scenes = {f"s{number:04d}": 0.09 if number else 0.01 for number in range(1500)}
     verdict, reasons = decide(GOOD.model_copy(update={"scenes": scenes}), GATE)

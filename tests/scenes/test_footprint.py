@@ -18,6 +18,7 @@ from pipelines.errors import BadData
 from pipelines.scenes.area import bounds_of, intersects, parse
 from pipelines.scenes.footprint import footprint
 from pipelines.scenes.window import window_of
+from tests.builders import write_scene
 
 GEOD = Geod(ellps="WGS84")
 
@@ -109,3 +110,18 @@ def test_the_window_of_an_area_over_the_antimeridian_is_cut_on_both_sides() -> N
     x, _ = reproject("EPSG:4326", "EPSG:32660", [179.9, -179.9], [10.3, 10.3])
     assert window.col_off == pytest.approx((x[0] - 780_000) / 100, abs=3)
     assert window.width == pytest.approx((x[1] - x[0]) / 100, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "zone"),
+    [
+        ((179.2, -17.0, -179.4, -16.0), "60S"),
+        ((179.8, 62.0, -179.0, 63.0), "01N"),
+        ((-54.0, -30.0, -53.0, -29.0), "22S"),
+    ],
+)
+def test_a_scene_over_the_antimeridian_is_of_the_zone_of_its_centre(
+    bbox: tuple[float, float, float, float], zone: str, tmp_path: Path
+) -> None:
+    scene = write_scene(tmp_path, np.ones((1, 8, 8), np.uint16), id="a")
+    assert scene.model_copy(update={"bbox": bbox}).zone == zone

@@ -90,6 +90,20 @@ def test_haze_lifts_all_bands_together_by_their_own_measure():
     assert -0.3 - 1e-3 <= shifts.min() < -0.2 < 0.2 < shifts.max() <= 0.3 + 1e-3
 
 
+def test_each_chip_of_a_batch_has_its_own_scale_and_offset(tmp_path):
+    workspace = make_workspace(tmp_path)
+    store = ChipStore(workspace / "data" / "chips")
+    statistics = read_statistics(workspace / "data" / "statistics.json")
+    store.offset[::2] += 0.1  # as of another processing baseline
+    store.scale[1::2] *= 2
+    rows = np.array([3, 0, 5, 2])
+    images, _, _ = ChipBatches(store, statistics, [], seed=0)[Draw(0, 0, rows)]
+    pixels, _, masks = store.gather(rows)
+    expected = physical(pixels, store.scale[rows], store.offset[rows])
+    clear = np.broadcast_to((masks == 0)[:, None], expected.shape)
+    assert np.array_equal(images.numpy()[clear], expected[clear])
+
+
 def test_images_and_labels_of_a_batch_are_turned_together(tmp_path):
     data = make_workspace(tmp_path) / "data"
     store, statistics = ChipStore(data / "chips"), read_statistics(data / "statistics.json")

@@ -127,6 +127,19 @@ def test_a_second_copy_writes_only_what_changed_and_an_old_one_takes_its_own_wit
     assert len(copies(store)) == 1 and len(had - objects(store)) == 1
 
 
+def test_other_bytes_of_the_same_size_are_copied_as_a_branch_that_moved_is(home: Path, store: Path) -> None:
+    backup(store, 2)
+    append("swath-decisions/p", lambda entries: {"verdict": "refuse"})
+    file = home / "catalog" / "p" / "scenes" / "a" / "image.tif"
+    file.write_bytes(file.read_bytes()[::-1])
+    backup(store, 2)
+    kept = file.read_bytes()
+    shutil.rmtree(home)
+    restore(copies(store)[-1])
+    assert file.read_bytes() == kept
+    assert [entry["verdict"] for entry in read("swath-decisions/p")] == ["promote", "refuse"]
+
+
 def test_a_map_that_is_replaced_while_it_is_copied_is_of_one_moment(
     home: Path, store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,12 @@ def test_only_files_that_decide_what_is_computed_count(repository: Repository) -
     repository.write("params.yaml", "project: demo\ndata: {rows: 5}\ntrain: {lr: 1}\n")
     assert relevant_changes(start, repository.commit("Change")) == ["labels.gpkg.dvc", "params.yaml"]
     assert tip() == repository.git("rev-parse", "HEAD")
+    before = tip()
+    (repository.folder / "labels").mkdir()
+    for name in ("dvc.lock", "labels/parcels.gpkg"):
+        repository.write(name, "schema: '2.0'\n")
+    repository.write("labels/README.md", "words\n")
+    assert relevant_changes(str(before), repository.commit("Lock at a desk")) == ["dvc.lock", "labels/parcels.gpkg"]
 
 
 def test_the_pipelines_own_commits_do_not_count(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
