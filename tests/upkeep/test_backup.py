@@ -133,11 +133,11 @@ def test_other_bytes_of_the_same_size_are_copied_as_a_branch_that_moved_is(home:
     file = home / "catalog" / "p" / "scenes" / "a" / "image.tif"
     file.write_bytes(file.read_bytes()[::-1])
     backup(store, 2)
-    kept = file.read_bytes()
+    kept = {name: what for name, what in contents(home).items() if not name.startswith("airflow")}
+    assert any(name.startswith("decisions.git/refs") for name in kept)
     shutil.rmtree(home)
     restore(copies(store)[-1])
-    assert file.read_bytes() == kept
-    assert [entry["verdict"] for entry in read("swath-decisions/p")] == ["promote", "refuse"]
+    assert {name: what for name, what in contents(home).items() if not name.startswith("airflow")} == kept
 
 
 def test_a_map_that_is_replaced_while_it_is_copied_is_of_one_moment(
