@@ -22,6 +22,15 @@ def test_equal_blocks_give_an_interval_without_width():
     assert (found.value, found.low, found.high) == (0.85, 0.85, 0.85)
 
 
+def test_of_few_blocks_the_ends_are_student_s_around_the_jackknife_s_error():
+    """Four blocks of a hundred pixels, of which 90, 80, 70 and 60 are right: their mean's standard error is
+    sd / 2 = 0.12910 / 2, and t(0.975, 3) = 3.18245 (Student's table)."""
+    counts = np.array([[[right, 100 - right], [0, 0]] for right in (90, 80, 70, 60)])
+    (found,) = interval(counts, accuracy, resamples=300, confidence=0.95)
+    reach = 3.18245 * 0.129099 / 2
+    assert (found.value, found.low, found.high) == pytest.approx((0.75, 0.75 - reach, 0.75 + reach), abs=1e-4)
+
+
 def test_each_class_has_an_interval_and_an_absent_one_has_none():
     counts = np.zeros((4, 3, 3), int)
     counts[:, :2, :2] = blocks(np.random.default_rng(0), 4, 0.8, 0.1)

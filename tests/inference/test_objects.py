@@ -222,7 +222,7 @@ def test_a_map_of_objects_shows_what_is_above_the_threshold() -> None:
     [
         (Affine(10, 0, 500_000, 0, -10, 7_000_000), [(500_020, 6_999_970), (500_120, 6_999_910)]),
         # turned by a right angle: columns run north, rows east
-        (Affine(0, 10, 500_000, 10, 0, 7_000_000), [(500_030, 7_000_020), (500_090, 7_000_120)]),
+        (Affine(0, 10, 500_000, 20, 0, 7_000_000), [(500_030, 7_000_040), (500_090, 7_000_240)]),
     ],
 )
 def test_an_object_lies_where_its_pixels_do(

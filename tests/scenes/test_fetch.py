@@ -58,6 +58,8 @@ def test_bands_of_two_resolutions_make_one_cog(tmp_path: Path) -> None:
     )
     assert np.abs(means - smooth).max() <= 1
     assert (mask[:16] == MaskBit.NODATA).all() and not mask[18:].any()
+    edge = pixels[2][16:18][mask[16:18] == 0]  # beside pixels without data, which are no part of any mean
+    assert edge.size and edge.min() >= coarse[8:10].min()
     assert scene.bands[0].offset == pytest.approx(-0.1)
     assert scene.resolution == pytest.approx(10, rel=0.002) and scene.crs == CRS
     valid, errors, _ = cog_validate(scene.image_path(tmp_path / "staging"))

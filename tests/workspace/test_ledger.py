@@ -114,6 +114,20 @@ def test_a_deleted_entry_is_noticed_by_machines_that_never_saw_it(
             add("d")
 
 
+def test_a_history_that_lacks_an_entry_is_noticed_by_machines_that_never_saw_it(
+    central: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("a", "b", "c")
+    clone = tmp_path / "clone"
+    git("clone", "--quiet", "--branch", BRANCH, str(central), str(clone), at=tmp_path)
+    git("config", "user.name", "Swath", at=clone)
+    git("config", "user.email", EMAIL, at=clone)
+    git("rebase", "--quiet", "--onto", "HEAD~2", "HEAD~1", at=clone)  # the second is as if it had never been
+    git("push", "--quiet", "--force", at=clone)
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "fresh"))
+    assert "does not add record 2 and nothing else: A 0003.json" in read(BRANCH).faults[0]
+
+
 def test_an_altered_entry_is_noticed(central: Path, tmp_path: Path) -> None:
     add("a", "b")
     clone = tmp_path / "clone"
