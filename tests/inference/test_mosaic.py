@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,6 +201,24 @@ def test_where_maps_disagree_the_mean_of_their_probabilities_decides(tmp_path: P
         assert source.descriptions == ("land", "river") and source.scales == (0.004, 0.004)
     with rasterio.open(tmp_path / "mosaic" / "classes.tif") as source:
         assert (source.read(1) == 1).all()
+
+
+def test_a_mosaic_that_was_cut_off_takes_no_rows_of_maps_that_were_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(name: str, west: float, value: float) -> Path:
+        return write_map(tmp_path / name, "EPSG:32633", (west, 5.5e6), (64, 64), lambda x, y: np.full_like(x, value))
+
+    maps = [made("steady", 5e5, 30.0), made("anew", 5e5 + 640, 30.0)]
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr("pipelines.inference.mosaic._MEMORY", 1)  # a row at a time
+        patched.setattr("pipelines.inference.mosaic.report", lambda done, *_: 1 // (done < 32))
+        mosaic(maps, tmp_path / "mosaic")
+    shutil.rmtree(tmp_path / "anew")
+    made("anew", 5e5 + 640, -30.0)
+    for name in ("mosaic", "fresh"):
+        mosaic(maps, tmp_path / name)
+    assert len({(tmp_path / name / "classes.tif").read_bytes() for name in ("mosaic", "fresh")}) == 1
 
 
 def test_the_grid_is_that_of_most_maps(tmp_path: Path) -> None:

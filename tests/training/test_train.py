@@ -247,6 +247,30 @@ def test_the_encoder_of_a_classifier_is_all_but_its_last_layer():
     assert left == {"classifier.fc.weight", "classifier.fc.bias"}
 
 
+def test_a_training_goes_on_from_none_with_other_settings_or_data(tmp_path, monkeypatch):
+    workspace = make_workspace(tmp_path / "workspace")
+    params = load_params(workspace / "params.yaml")
+
+    class Begun(Exception):
+        pass
+
+    def begun(values):
+        def attempt(name):
+            raise Begun(name)
+
+        monkeypatch.setattr("pipelines.training.train.attempt", attempt)
+        with pytest.raises(Begun) as told:
+            train(workspace, values)
+        return str(told.value)
+
+    first = begun(params)
+    assert begun(params) == first
+    assert begun(params.model_copy(update={"train": params.train.model_copy(update={"lr": 0.5})})) != first
+    statistics = workspace / "data" / "statistics.json"
+    write_json(statistics, read_json(statistics) | {"chips": 3})
+    assert begun(params) != first
+
+
 @pytest.mark.parametrize("steps", range(1, 12))
 def test_a_training_may_be_as_short_as_it_likes(steps):
     settings = load_params().train.model_copy(update={"model": Model(library="torchgeo", name="FCN")})
