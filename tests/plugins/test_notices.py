@@ -141,3 +141,10 @@ def test_a_pending_approval_and_a_drift_are_told(chat: Chat, tmp_path: Path, mon
         "Promote version 3? | It is better. | approval",
     ]
     assert {one["kind"] for one in kept(tmp_path)} == {"drift", "approval"}
+
+
+@pytest.mark.parametrize("part", [{"run": "another"}, {"dag": "d2"}, {"task": "t2"}, {"shard": 2}, {"kind": "late"}])
+def test_what_is_told_of_something_else_takes_the_place_of_nothing(part: dict[str, Any]) -> None:
+    told = notices.Notice(kind="failure", title="d.t failed", why="x", dag="d", run="r", task="t", when="2026-01-01")
+    assert told.model_copy(update={"why": "y", "when": "2026-01-02"}).key == told.key
+    assert told.model_copy(update=part).key != told.key
