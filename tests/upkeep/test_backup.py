@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.errors import BadData, SwathError
-from pipelines.files import replacing, write_secret
+from pipelines.files import read_json, replacing, write_json, write_secret
 from pipelines.upkeep import backup as backups
 from pipelines.upkeep.backup import backup, copies, place_of, read_manifest
 from pipelines.upkeep.restore import restore
@@ -205,6 +205,22 @@ def test_a_copy_that_is_not_whole_is_refused_before_anything_is_written(home: Pa
     content.write_bytes(whole)
     restore(store)
     assert (home / "predictions" / "p" / "v1" / "a" / "classes.tif").read_bytes() == whole
+
+
+@pytest.mark.parametrize("way", ["../../../evil", "out/evil"])
+def test_a_copy_that_somebody_else_made_leads_out_of_no_folder(
+    home: Path, store: Path, tmp_path: Path, way: str
+) -> None:
+    manifest = backup(store, 7)
+    written = read_json(manifest)
+    file = next(entry for entry in written["entries"] if entry["path"] == "catalog/p/scenes/a/image.tif")
+    out = file | {"path": "catalog/out", "link": str(tmp_path), "sha256": None, "size": 0}
+    written["entries"] += [out, file | {"path": f"catalog/{way}"}]
+    write_json(manifest, written)
+    shutil.rmtree(home)
+    with pytest.raises(BadData, match="would lie outside of catalog"):
+        restore(store)
+    assert not list(tmp_path.rglob("evil"))
 
 
 def test_a_copy_that_was_cut_off_is_none_and_the_next_goes_on(home: Path, store: Path) -> None:
