@@ -128,6 +128,7 @@ def _rotten(world: World, step: Step, name: str, kind: str, chance: random.Rando
     if kind == ROT_AFAR:
         remove(dvc / "cache")
     code, said = finish(start(world, step.command))
+    world.clear_scratch()
     told = kind == ROT_AFAR and file.name in said
     if file.exists():  # done as the sentence says; or nobody needed it, and nobody looked
         file.unlink()

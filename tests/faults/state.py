@@ -26,6 +26,8 @@ _FREE = re.compile(
     r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
     r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at|swath\.in_charge)$"
 )
+# What a retry fetches of the watched repository, which has it.
+_CAUGHT_UP = re.compile(r"(mirror/refs/heads|decisions/refs/there)/")
 _MOMENT = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z\b")  # in names that Great Expectations gives
 # Results and parts of plans, which tell how long a task took and when the plan was made.
 _TIMED = re.compile(r"staging/[^/]+/(shard-|shards/)\d+\.json$")
@@ -57,7 +59,7 @@ def differences(expected: Facts, found: Facts) -> list[str]:
     """Sentences: what is missing, other, or there besides."""
     told = [f"{name} is missing" for name in expected if name not in found]
     told += [f"{name} differs" for name, v in expected.items() if v != "*" and name in found and found[name] != v]
-    return told + [f"{name} is left over" for name in found if name not in expected]
+    return told + [f"{name} is left over" for name in found if name not in expected and not _CAUGHT_UP.match(name)]
 
 
 def _files(home: Path) -> Iterator[tuple[str, str]]:
