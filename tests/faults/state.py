@@ -26,8 +26,8 @@ _FREE = re.compile(
     r"|data_docs/(index|expectations/.*|validations/.*)\.html$"  # pages that tell when
     r"|^mlflow version \d+ (swath\.bundle|swath\.decision\.(at|record|chain)|swath\.promoted_at|swath\.in_charge)$"
 )
-# What a retry fetches of the watched repository, which has it.
-_CAUGHT_UP = re.compile(r"(mirror/refs/heads|decisions/refs/there)/")
+# Records that a retry fetches of the watched repository, which has them.
+_CAUGHT_UP = re.compile(r"(mirror/refs/heads|decisions/refs/there)/swath-decisions/")
 _MOMENT = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z\b")  # in names that Great Expectations gives
 # Results and parts of plans, which tell how long a task took and when the plan was made.
 _TIMED = re.compile(r"staging/[^/]+/(shard-|shards/)\d+\.json$")

@@ -30,10 +30,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-def test_a_full_cache_keeps_nothing_half_written(
-    repository: Repository, disk: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SWATH_DVC_CACHE", str(disk / "cache"))
+def filled(repository: Repository, disk: Path) -> Path:
+    """A workspace whose stage found the disk full, and said so; without the ballast there is room."""
     (disk / "ballast").write_bytes(bytes(8_192))
     repository.write("dvc.yaml", "stages: {chip: {cmd: mkdir -p data && seq 2000 > data/chips, outs: [data/chips]}}\n")
     repository.commit("Make more than there is room for")
@@ -41,6 +39,14 @@ def test_a_full_cache_keeps_nothing_half_written(
     with pytest.raises(SwathError) as told:
         reproduce(folder, "chip", {}, {})
     assert "No space is left" in str(full_disk(told.value))
+    return folder
+
+
+def test_a_full_cache_keeps_nothing_half_written(
+    repository: Repository, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_DVC_CACHE", str(disk / "cache"))
+    folder = filled(repository, disk)
     assert not list((disk / "cache").rglob(".*.tmp"))
     (disk / "ballast").unlink()
     reproduce(folder, "chip", {}, {})
@@ -50,13 +56,7 @@ def test_a_full_remote_is_told_as_such_and_with_room_the_stage_ends_well(
     repository: Repository, disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SWATH_DVC_REMOTE", str(disk / "remote"))
-    (disk / "ballast").write_bytes(bytes(8_192))
-    repository.write("dvc.yaml", "stages: {chip: {cmd: mkdir data && seq 2000 > data/chips, outs: [data/chips]}}\n")
-    repository.commit("Make more than there is room for")
-    folder = open_workspace("one", resolve(None))
-    with pytest.raises(SwathError) as told:
-        reproduce(folder, "chip", {}, {})
-    assert "No space is left" in str(full_disk(told.value))
+    folder = filled(repository, disk)
     (disk / "ballast").unlink()
     made = reproduce(folder, "chip", {}, {})
     name = made.outputs["data/chips"]
