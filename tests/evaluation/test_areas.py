@@ -52,10 +52,11 @@ def test_a_class_of_a_hectare_that_few_blocks_have_leaves_the_others_their_inter
     )
 
 
-def test_of_a_class_that_one_block_alone_has_tested_nothing_or_all_may_be_what_is_mapped() -> None:
+@pytest.mark.parametrize("having", [1, 2])
+def test_of_a_class_that_one_or_two_blocks_have_tested_nothing_or_all_may_be_what_is_mapped(having: int) -> None:
     counts = np.zeros((11, 2, 2), np.int64)
     counts[:, 0, 0] = 300
-    counts[3, :, 1] = 40, 60  # of what is mapped as b there, 60 % is
+    counts[3 : 3 + having, :, 1] = 40, 60  # of what is mapped as b there, 60 % is
     found = areas(counts, np.array([100.0, 900]), ("a", "b"), SETTINGS)
     assert found["b"]["value"] == pytest.approx(540)
     assert found["b"]["low"] == 0 and found["b"]["high"] == pytest.approx(900)

@@ -65,6 +65,21 @@ def test_boundary_score_forgives_two_pixels_and_no_more():
     assert shifted(3) == 0
 
 
+def test_boundary_score_is_the_mean_over_classes_of_what_precision_and_recall_make_of_each():
+    truth = np.zeros((40, 40), np.uint8)
+    truth[:, 20:] = 1
+    predicted = np.zeros_like(truth)
+    predicted[:, 20:30] = 1  # a second edge at 30, where the truth has none
+    predicted[:20, 33:36] = 2  # of a class without a boundary in the truth, which has no score
+    counts = metrics.boundary_counts(truth, predicted, 3)
+    # class 0: its column 19, and column 30 and the outline of the third class about it; class 1: columns 20 and 29
+    outline = 40 + 20 * 2 + 3
+    assert counts.tolist() == [[40, 40 + outline, 40, 40], [40, 80, 40, 40], [0, 20 * 2 + 1, 0, 0]]
+    each = [2 * p / (p + 1) for p in (40 / (40 + outline), 40 / 80)]  # all of the truth's boundary is found
+    assert metrics.boundary_f(counts) == pytest.approx(np.mean(each))
+    assert np.isnan(metrics.boundary_f(counts[2:]))
+
+
 def test_ignored_pixels_make_no_boundary():
     truth = np.zeros((20, 20), np.uint8)
     truth[5:10, 5:10] = metrics.IGNORE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,20 @@ def test_an_object_at_the_border_is_kept_however_its_reflection_moves_it() -> No
         assert len(found) == 1 and found.boxes[0, 0] == 0 and abs(found.boxes[0, 2] - 20) <= 1.5
 
 
+@pytest.mark.parametrize(("right", "kept"), [(-2, False), (0, False), (3, False), (15, True)])
+def test_an_object_that_lies_beyond_the_border_for_the_most_part_is_the_reflection_of_another(
+    right: int, kept: bool
+) -> None:
+    def seen(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        answers = np.zeros((len(windows), 1, 6), np.float32)
+        if len(windows) and windows[0, 0, 16, 16] == 1:  # the window at the upper left corner begins at -16
+            answers[0, 0] = [4, 40, 16 + right, 60, 0, 0.9]
+        return answers
+
+    found = detected(Scene(100, 100), seen, fill=[0.0], **grid(Scene(100, 100), 64, 32), batch=1)
+    assert as_set(found) == ({(0, 24, right, 44)} if kept else set())
+
+
 def test_what_lies_under_cloud_is_no_object() -> None:
     scene = Scene(100, 100)
     clear = scene.read
@@ -162,6 +177,40 @@ def test_neighbours_of_another_class_and_of_the_same_stay_apart() -> None:
         boxes, np.array([0.9, 0.8, 0.7], np.float32), np.array([1, 1, 2], np.uint8), np.zeros((3, 4), bool)
     )
     assert len(merged(objects)) == 3
+
+
+def a_row_of(*boxes: Box, cut: NDArray[np.bool_] | None = None, scores: tuple[float, ...] = (0.9, 0.8, 0.7)) -> Objects:
+    classes = np.ones(len(boxes), np.uint8)
+    cut = np.zeros((len(boxes), 4), bool) if cut is None else cut
+    return Objects(np.array(boxes, np.float32), np.array(scores[: len(boxes)], np.float32), classes, cut)
+
+
+def test_a_box_that_gave_way_makes_no_other_give_way() -> None:
+    first, second, third = (0, 0, 10, 10), (3, 0, 13, 10), (6, 0, 16, 10)
+    assert as_set(merged(a_row_of(first, second, third))) == {first, third}
+
+
+def test_parts_are_joined_along_a_chain_of_cuts_and_have_the_highest_score() -> None:
+    left, middle, right = (0, 0, 40, 10), (30, 0, 70, 11), (60, 1, 95, 10)
+    cut = np.array([[0, 0, 1, 0], [1, 0, 1, 0], [1, 0, 0, 0]], bool)
+    for order in itertools.permutations(range(3)):
+        found = merged(a_row_of(left, middle, right, cut=cut, scores=(0.5, 0.4, 0.8))[np.array(order)])
+        assert as_set(found) == {(0, 0, 95, 11)} and found.scores == pytest.approx([0.8])
+
+
+def test_of_two_houses_that_one_cut_runs_through_each_keeps_its_own_parts() -> None:
+    above, below = (0, 0, 40, 10), (30, 12, 70, 22)  # the one is cut off at its right, the other at its left
+    cut = np.array([[0, 0, 1, 0], [1, 0, 0, 0]], bool)
+    assert as_set(merged(a_row_of(above, below, cut=cut))) == {above, below}
+    unlike = (30, 0, 70, 30)  # goes on there, three times as high
+    assert as_set(merged(a_row_of(above, unlike, cut=cut))) == {above, unlike}
+
+
+@pytest.mark.parametrize(("beside", "left"), [(4, 1), (6, 2)])
+def test_a_part_vanishes_in_a_whole_box_that_holds_half_of_it(beside: int, left: int) -> None:
+    part = (20 - 10 + beside, 0, 20 + beside, 20)  # ten wide, ``beside`` of them outside
+    cut = np.array([[0, 0, 0, 0], [0, 0, 1, 0]], bool)
+    assert len(merged(a_row_of((0, 0, 20, 20), part, cut=cut))) == left
 
 
 def test_of_boxes_on_one_object_the_highest_score_stays() -> None:
