@@ -56,7 +56,7 @@ class Failure(BaseModel):
 
 
 class ShardResult(BaseModel):
-    """What one shard of a run made."""
+    """What one shard of a run made, by id, for a retry maps in another order."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -180,7 +180,10 @@ def map_shard(
         mapped.append(scene.id)
         megapixels += scene.width * scene.height / 1e6
     result = ShardResult(
-        mapped=tuple(mapped), failed=tuple(failed), seconds=time.monotonic() - began, megapixels=megapixels
+        mapped=tuple(sorted(mapped)),
+        failed=tuple(sorted(failed, key=lambda failure: failure.scene)),
+        seconds=time.monotonic() - began,
+        megapixels=megapixels,
     )
     write_json(staging(predictions, run) / f"shard-{number}.json", result.model_dump(mode="json"))
     return result

@@ -131,14 +131,16 @@ def test_a_shard_whose_process_ends_withholds_no_other_map_and_no_other_scene_tw
     maps, by_id = tmp_path / "maps", {s.id: s for s in scenes}
     plan = write_plan(maps, "run", 3, "models:/sample/3", bundle.digest, scenes, 3)
 
+    ill = {"b"}
+
     def recorder(one, contract):
-        if one.id == "b":
+        if one.id in ill:
             raise KeyboardInterrupt  # as a kill would end it, but for this test
         return SceneProfile(contract.band_names, ["x"] * len(contract.classes), 64, (one.height, one.width), one)
 
     def attempt(number):
         ids = one_by_one(maps, "run", plan.shards[number], lambda: None)
-        map_shard(maps, "run", number, (by_id[id] for id in ids), tmp_path, bundle, MEMORY, recorder=recorder)
+        return map_shard(maps, "run", number, (by_id[id] for id in ids), tmp_path, bundle, MEMORY, recorder=recorder)
 
     attempt(1)
     for _ in range(2):
@@ -148,6 +150,8 @@ def test_a_shard_whose_process_ends_withholds_no_other_map_and_no_other_scene_tw
     assert (said["mapped"], said["unfinished"], said["total"], said["changed"]) == (1, 1, 3, True)
     assert pending(scenes, maps / "v3", bundle.digest) == ["b"]
     assert publish(maps, "sample", "run")["total"] == 3
+    ill.clear()
+    assert attempt(0).mapped == ("a", "b", "c"), "a scene that was mapped last is told of as if no attempt had ended"
 
 
 def test_too_little_memory_is_no_lasting_fault(tmp_path, bundle):
