@@ -17,6 +17,8 @@ from pipelines.bundle.store import Bundle, open_bundle
 from pipelines.registry import aliases
 from pipelines.registry import gate as gates
 from pipelines.registry.gate import compared, contract_differences, gate, seen_blocks
+from tests.evaluation.parcels import Workspace
+from tests.registry.entrants import pack
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +69,29 @@ def test_ground_that_the_challenger_was_trained_on_is_no_evidence_for_it(world, 
     assert "Nothing is known of the per-pixel baseline" in decision.reasons[0]
     assert decision.evidence.seen == len(learned["plan"]) > 0
     assert decision.evidence.miou == pytest.approx(world.good.score, abs=1e-6)
+
+
+def test_ground_that_the_champion_was_trained_on_is_no_evidence_against_its_challenger(world, model, tmp_path):
+    """On the challenger's own dataset, in whose test lies a block that the champion has learned from."""
+    poor = world.poor.workspace
+    older = Workspace(tmp_path / "older", poor.catalog, poor.params)
+    shutil.copytree(poor.folder, older.folder)
+    blocks, plan = (gpd.read_parquet(older.data / f"{name}.parquet") for name in ("blocks", "plan"))
+    learned = plan.loc[plan["split"] == "test", "block_id"].iloc[0]
+    blocks.loc[blocks["block_id"] == learned, "split"] = "train"
+    blocks.to_parquet(older.data / "blocks.parquet")
+    champion = pack(older, steps=20)
+    model.enter(champion)
+    model.judge(champion)
+    model.promote()
+    assert model.champion == "1"
+    model.enter(world.good)
+    evidence = model.judge(world.good).evidence
+    seen = seen_blocks(older.data / "blocks.parquet", poor.data / "blocks.parquet", poor.data / "plan.parquet")
+    everything = plan.loc[plan["split"] == "test", "block_id"].nunique()
+    assert learned in seen
+    assert (evidence.opponent, evidence.seen, evidence.blocks) == ("champion", len(seen), everything - len(seen))
+    assert evidence.miou == pytest.approx(world.good.score, abs=1e-6), "its own scores are those of all its test"
 
 
 def test_blocks_without_an_object_are_no_evidence(world):
