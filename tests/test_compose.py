@@ -82,7 +82,10 @@ def test_each_service_has_the_secrets_that_it_uses_and_no_others():
         "SWATH_GIT_REMOTE": airflow | workers | {"setup"},
         "REDIS_PASSWORD": airflow | workers | {"setup", "redis"},
         "S3_SECRET_KEY": airflow | workers | {"setup", "mlflow", "s3"},
-        "POSTGRES_PASSWORD": airflow | workers | {"setup", "mlflow", "postgres"},
+        "POSTGRES_PASSWORD": {"postgres"},
+        "AIRFLOW_DB_PASSWORD": airflow | {"setup", "postgres", "worker-cpu"},  # the last prunes history
+        "MLFLOW_DB_PASSWORD": {"setup", "mlflow", "postgres"},
+        "WORKER_DB_PASSWORD": airflow | workers | {"setup", "postgres"},
     }
 
 

@@ -110,7 +110,7 @@ def test_no_secret_is_left_in_a_log_a_database_an_artifact_or_a_command_line(
         for name, value in production.secrets.items()
         if any(word in name for word in ("PASSWORD", "SECRET", "KEY"))
     }
-    assert len(secrets) == 7
+    assert len(secrets) == 10
     looked = dict(left_behind(production))
     # the places are those where it would be: the results of tasks, their logs, the models, the broker's messages
     assert cluster_run.chain["build_dataset"].results["version_and_push"]["dataset"].encode() in looked["databases"]
@@ -118,6 +118,27 @@ def test_no_secret_is_left_in_a_log_a_database_an_artifact_or_a_command_line(
     assert any(name.startswith("s3://mlflow/") and name.endswith("/MLmodel") for name in looked)
     assert b"airflow celery worker" in looked["arguments"]
     assert [(name, place) for place, text in looked.items() for name, secret in secrets.items() if secret in text] == []
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "question", "answer"),
+    [
+        ("worker", "airflow", "SELECT count(*) > 10 FROM celery_taskmeta", "t"),
+        ("worker", "airflow", "SELECT * FROM connection", "permission denied for table connection"),
+        ("worker", "airflow", "DELETE FROM dag_run", "permission denied for table dag_run"),
+        ("worker", "airflow", "CREATE TABLE own (id int)", "permission denied for schema public"),
+        ("worker", "mlflow", "SELECT 1", "permission denied for database"),
+        ("airflow", "mlflow", "SELECT 1", "permission denied for database"),
+        ("mlflow", "airflow", "SELECT 1", "permission denied for database"),
+        ("mlflow", "mlflow", "SELECT pg_read_file('/etc/passwd')", "permission denied for function"),
+    ],
+)
+def test_each_part_reaches_its_own_ground_in_the_database_and_no_more(
+    production: Production, cluster_run: Finished, user: str, database: str, question: str, answer: str
+) -> None:
+    psql = ["psql", f"--username={user}", f"--dbname={database}", "--tuples-only", f"--command={question}"]
+    said = production.cluster.services["postgres"].run(psql, timeout=60)
+    assert answer in said.stdout + said.stderr
 
 
 def test_upkeep_prunes_the_history_of_the_database(production: Production, cluster_run: Finished) -> None:

@@ -19,7 +19,15 @@ def test_it_is_valid_with_and_without_the_profile_for_gpus(env_file: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "missing", ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "S3_SECRET_KEY", "AIRFLOW_FERNET_KEY", "SWATH_GIT_REMOTE"]
+    "missing",
+    [
+        "POSTGRES_PASSWORD",
+        "WORKER_DB_PASSWORD",
+        "REDIS_PASSWORD",
+        "S3_SECRET_KEY",
+        "AIRFLOW_FERNET_KEY",
+        "SWATH_GIT_REMOTE",
+    ],
 )
 def test_nothing_starts_without_a_secret_and_what_to_do_is_said(env_file: Path, tmp_path: Path, missing: str) -> None:
     lacking = tmp_path / ".env"

@@ -13,8 +13,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     as pg_ctl --wait --options="-c listen_addresses=''" start
     as createdb --username="$POSTGRES_USER" "$POSTGRES_DB"
-    for file in /docker-entrypoint-initdb.d/*.sql; do
-        as psql --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" --set=ON_ERROR_STOP=1 --file="$file"
+    for file in /docker-entrypoint-initdb.d/*.sh; do
+        as "$file"
     done
     as pg_ctl --wait --mode=fast stop
 fi
