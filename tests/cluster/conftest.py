@@ -165,7 +165,9 @@ def cluster_run(folder: Path, production: Production, region: Region) -> Finishe
             for name, container in production.cluster.services.items():
                 print(f"== {name}\n{container.tail()}")
             raise
-    assert not outages or not outages.end(), "some services were never struck"
+        finally:
+            left = outages.end() if outages else []
+    assert not left, f"some services were never struck: {left}"
     return Finished(chain, _predictions(production.cluster, folder / "brought") / "sample")
 
 

@@ -49,12 +49,17 @@ def outages_wanted() -> bool:
 
 
 class Outages:
-    """Strikes each of ``OUTAGES`` once, at the first look that sees its task at work."""
+    """Strikes each of ``OUTAGES`` once, at the first look that sees its task at work. What ends by itself meanwhile, as
+    Airflow's services do without their database, is started again, as an engine does that is told to."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._left = list(OUTAGES)
         self._threads: list[threading.Thread] = []
+        self._away: set[str] = set()
+        self._over = threading.Event()
+        self._engine = threading.Thread(target=self._restart)
+        self._engine.start()
 
     def watch(self, tasks: list[TaskState]) -> None:
         """Look at the tasks of a run, as ``run_chain`` tells of them."""
@@ -68,14 +73,26 @@ class Outages:
         """Wait until all are over; returns those whose task was never seen at work."""
         for thread in self._threads:
             thread.join()
+        self._over.set()
+        self._engine.join()
         return self._left
 
     def _strike(self, outage: Outage) -> None:
         container = self._cluster.services[outage.service]
+        self._away.add(outage.service)
         container.kill()
         print(f"{outage.service} killed during {outage.task}, away for {outage.seconds:.0f} s", flush=True)
         time.sleep(outage.seconds)
         container.start()
+        self._away.remove(outage.service)
+
+    def _restart(self) -> None:
+        while not self._over.wait(1):
+            for name, container in self._cluster.services.items():
+                ended = name not in self._away and container.status() is not None
+                if ended and container.service.restart == "unless-stopped":
+                    print(f"{name} ended with status {container.status()}, started again", flush=True)
+                    container.start()
 
 
 class Patient(Airflow):
