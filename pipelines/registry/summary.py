@@ -22,7 +22,8 @@ def summary(decision: Decision, project: str) -> str:
 
 
 def _pictures(decision: Decision, project: str) -> str:
-    """Tables of pictures that the Swath page serves. Airflow shows one no wider than 300 px, so each is its own.
+    """Tables of pictures that the Swath page serves. Airflow shows one no wider than 300 px, so each is its own, and
+    two are side by side, which its pane has room for.
 
     Addresses are relative: Airflow's pages name their root as the base of all, wherever a proxy has put it. A picture
     within the text (``data:``) would be taken out.
@@ -38,10 +39,15 @@ def _pictures(decision: Decision, project: str) -> str:
         cells = [
             f"[![{kind} of the {shown.rank} block]({file})]({file})" for kind, file in zip(kinds, files, strict=True)
         ]
-        head = [f"{kind}{versions.get(kind, '')}" for kind in kinds]
+        names = [f"{kind}{versions.get(kind, '')}" for kind in kinds]
         what = f"The challenger's {shown.rank} test block, {shown.block} of scene {shown.scene}: mIoU {shown.miou:.3f}."
-        tables.append("\n".join([what, "", *(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), cells))]))
-    return "\n\n".join([*tables, f"![Colours of the classes]({root}/legend.png)"])
+        rows = [row for at in range(0, len(kinds), 2) for row in (names[at : at + 2], cells[at : at + 2])]
+        rows.insert(1, ["---", "---"])
+        tables.append("\n".join([what, "", *(f"| {' | '.join(row)} |" for row in rows)]))
+    legend = (
+        f"![Colours of the classes]({root}/legend.png)\n\nNothing is drawn where a pixel is masked or has no label."
+    )
+    return "\n\n".join([*tables, legend])
 
 
 def _comparison(decision: Decision, evidence: Evidence) -> str:

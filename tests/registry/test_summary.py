@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from pipelines.config import load_params
 from pipelines.registry.decision import Decision, decide
+from pipelines.registry.pictures import Shown
 from pipelines.registry.summary import summary
 from tests.bundle.trained import ROOT
 from tests.registry.test_decision import GOOD
@@ -39,6 +40,25 @@ def test_the_weakest_scenes_come_first_and_a_name_cannot_break_the_table():
     lines = summary(decision(GOOD.model_copy(update={"scenes": scenes})), "p").splitlines()
     first = lines.index("| a/b | 0.200 |")
     assert lines[first + 1].startswith("| s0 |") and not any(line.startswith("| s9 |") for line in lines)
+
+
+def test_pictures_stand_two_in_a_row_each_below_what_it_is():
+    shown = Shown(
+        rank="worst",
+        block="b",
+        scene="s",
+        miou=0.25,
+        panels=tuple(f"worst-{kind}" for kind in ("image", "labels", "challenger")),
+    )
+    lines = summary(decision(pictures=(shown,)), "p").splitlines()
+    first = lines.index("The challenger's worst test block, b of scene s: mIoU 0.250.") + 2
+    table = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[first : first + 5]]
+    image, labels, challenger = (f"swath/p/p/models/3/worst-{kind}.png" for kind in ("image", "labels", "challenger"))
+    assert table[:2] + table[3:4] == [["image", "labels"], ["---", "---"], ["challenger 3"]]
+    assert [[cell.rsplit("(", 1)[1].rstrip(")") for cell in table[row]] for row in (2, 4)] == [
+        [image, labels],
+        [challenger],
+    ]
 
 
 def test_a_decision_without_evidence_gives_its_reason():
