@@ -77,8 +77,12 @@ def test_the_page_shows_what_the_workers_made(production: Production, cluster_ru
 def test_the_log_of_a_task_is_kept_when_its_worker_has_let_go_of_it(
     production: Production, cluster_run: Finished
 ) -> None:
-    run = quote(cluster_run.chain["train_model"].run, safe="")
-    log = production.airflow._call("GET", f"/api/v2/dags/train_model/dagRuns/{run}/taskInstances/train/logs/1")
+    run = cluster_run.chain["train_model"].run
+    (last,) = (
+        task["try_number"] for task in production.airflow.tasks("train_model", run) if task["task_id"] == "train"
+    )
+    place = f"/api/v2/dags/train_model/dagRuns/{quote(run, safe='')}/taskInstances/train/logs/{last}"
+    log = production.airflow._call("GET", place)
     assert "swath stage train" in str(log["content"])
     assert not list(production.cluster.folder.glob("worker-*/**/dag_id=train_model/**/*.log"))
 
