@@ -65,7 +65,7 @@ def _command(dag: DAG, task: SwathOperator, index: int, revision: str, results: 
         def xcom_pull(task_ids: str, key: str = "return_value") -> Any:
             return results.get((dag.dag_id, task_ids))
 
-    form = {"revision": revision, "days": 30}
+    form = dag.params.dump() | {"revision": revision}
     said = {"ti": Pulled(), "params": form, "dag_run": None, "day": lambda asked, run: asked}
     task.command, task.revision, task.lock = (_rendered(v, said) for v in (task.command, task.revision, task.lock))
     context = {"dag": SimpleNamespace(dag_id=dag.dag_id), "run_id": RUN_ID, "params": form}
