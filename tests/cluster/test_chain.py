@@ -127,7 +127,7 @@ def test_no_secret_is_left_in_a_log_a_database_an_artifact_or_a_command_line(
 @pytest.mark.parametrize(
     ("user", "database", "question", "answer"),
     [
-        ("worker", "airflow", "SELECT count(*) > 10 FROM celery_taskmeta", "t"),
+        ("worker", "airflow", "SELECT 'read all ' || (count(*) > 10) FROM celery_taskmeta", "read all true"),
         ("worker", "airflow", "SELECT * FROM connection", "permission denied for table connection"),
         ("worker", "airflow", "DELETE FROM dag_run", "permission denied for table dag_run"),
         ("worker", "airflow", "CREATE TABLE own (id int)", "permission denied for schema public"),
