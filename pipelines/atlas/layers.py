@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,6 +50,7 @@ class Atlas:
     scenes: tuple[Scene, ...]
     maps: Mapping[int, frozenset[str]]
     legends: Mapping[int, tuple[Entry, ...]]
+    detectors: frozenset[int]  # versions whose maps come with objects
     digest: str  # changes when a scene or a map does
 
     def scene(self, id: str) -> Scene:
@@ -104,14 +106,17 @@ def _atlas(
 ) -> Atlas:
     scenes = _scenes(catalog, index)
     known = {scene.id for scene in scenes}
-    maps, legends = {}, {}
+    maps, legends, detectors = {}, {}, set()
     for number, changed in versions:
         if found := _mapped(predictions / f"v{number}", changed) & known:
             maps[number] = found
-            legends[number] = _legend(predictions / f"v{number}" / min(found) / "item.json")
+            assets = read_json(predictions / f"v{number}" / min(found) / "item.json")["assets"]
+            legends[number] = _legend(assets["classes"]["classification:classes"])
+            if "objects" in assets:
+                detectors.add(number)
     text = f"{[scene.image_sha256 for scene in scenes]} {index} {versions}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Atlas(project, catalog, predictions, scenes, maps, legends, digest)
+    return Atlas(project, catalog, predictions, scenes, maps, legends, frozenset(detectors), digest)
 
 
 @lru_cache(maxsize=4)
@@ -140,8 +145,7 @@ def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, _Index, _Versi
     return catalog, predictions, changed, tuple(numbers)
 
 
-def _legend(item: Path) -> tuple[Entry, ...]:
-    classes = read_json(item)["assets"]["classes"]["classification:classes"]
+def _legend(classes: Sequence[Mapping[str, Any]]) -> tuple[Entry, ...]:
     return tuple(
         Entry(value=one["value"], name=one["name"], color=f"#{one['color_hint'].lower()}")
         for one in classes

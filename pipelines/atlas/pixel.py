@@ -11,6 +11,7 @@ from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.io import Reader
 
 from pipelines.atlas.layers import Atlas
+from pipelines.atlas.objects import Object, objects_at
 from pipelines.atlas.truth import truth_of
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json
@@ -27,6 +28,7 @@ class Said(BaseModel):
     name: str | None
     color: str | None
     confidence: float | None  # 0 to 1
+    objects: tuple[Object, ...] = ()  # that the pixel lies in, the surest first; of a detector
 
 
 class Pixel(BaseModel):
@@ -93,6 +95,7 @@ def _said(atlas: Atlas, version: int, scene: Scene, longitude: float, latitude: 
         name=entry.name if entry else None,
         color=entry.color if entry else None,
         confidence=int(sure[0]) / 100 if entry and sure is not None else None,
+        objects=objects_at(atlas, version, scene, longitude, latitude),
     )
 
 

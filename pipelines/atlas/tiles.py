@@ -22,11 +22,12 @@ from rio_tiler.mosaic import mosaic_reader
 
 from pipelines.atlas.composites import picture, stretch_of
 from pipelines.atlas.layers import Atlas, spans
+from pipelines.atlas.objects import drawn
 from pipelines.atlas.truth import same_classes, truth_of
 from pipelines.errors import BadData
 from pipelines.scenes.scene import MaskBit, Scene
 
-Kind = Literal["image", "classes", "confidence", "errors", "mask"]
+Kind = Literal["image", "classes", "confidence", "errors", "mask", "objects"]
 
 GRID: TileMatrixSet = grids.get("WebMercatorQuad")
 _CRS, _DEGREES = CRS.from_epsg(3857), CRS.from_epsg(4326)
@@ -54,13 +55,15 @@ def tile(
 ) -> bytes:
     """A PNG of 256 x 256 pixels: the newest scenes up to ``until`` on top, or ``scene`` alone; transparent elsewhere.
 
-    ``version`` is needed for classes, confidence and errors, three ``bands`` for images. Raises ``BadData`` for a
-    tile, version or band that does not exist.
+    ``version`` is needed for classes, confidence, errors and objects, three ``bands`` for images. Raises ``BadData``
+    for a tile, version or band that does not exist, and for objects of a version that finds none.
     """
     if not (0 <= z <= GRID.maxzoom and 0 <= x < 2**z and 0 <= y < 2**z):
         raise BadData(f"There is no tile {z}/{x}/{y}.")
-    if kind in ("classes", "confidence", "errors") and version not in atlas.maps:
+    if kind in ("classes", "confidence", "errors", "objects") and version not in atlas.maps:
         raise BadData(f"{atlas.project} has no maps by version {version}.")
+    if kind == "objects" and version not in atlas.detectors:
+        raise BadData(f"Version {version} of {atlas.project} detects no objects; it has the layer `classes`.")
     bounds = GRID.bounds(Tile(x, y, z))
     found = atlas.covering(
         (bounds.left, bounds.bottom, bounds.right, bounds.top), until=until, scene=scene, version=version
@@ -162,6 +165,27 @@ def _masks(atlas: Atlas, version: int, bands: Sequence[str]) -> tuple[Read, Colo
     return read, {0: (0, 0, 0, 0), int(MaskBit.CLOUD): CLOUD, int(MaskBit.SHADOW): SHADOW, int(both): CLOUD}
 
 
+def _objects(atlas: Atlas, version: int, bands: Sequence[str]) -> tuple[Read, Colours]:
+    classes = _map_reader(atlas, version, "classes.tif")
+
+    def read(scene: Scene, x: int, y: int, z: int) -> ImageData:
+        image = classes(scene, x, y, z)  # what it shows of the ground hides objects that an older scene shows there
+        view, here = GRID.xy_bounds(Tile(x, y, z)), GRID.bounds(Tile(x, y, z))
+        corner, step = (view.left, view.top), (view.right - view.left) / _SIDE
+        outlines = np.zeros((_SIDE, _SIDE), np.uint8)
+        for west, east in spans(scene.bbox):
+            left, right = max(west, here.left), min(east, here.right)
+            bottom, top = max(scene.bbox[1], here.bottom), min(scene.bbox[3], here.top)
+            if left < right and bottom < top:
+                part = left, bottom, right, top
+                outlines = np.maximum(outlines, drawn(atlas, version, scene, part, _CRS, corner, step, _SIDE))
+        mask = np.ma.getmaskarray(image.array) & (outlines == 0)
+        image.array = np.ma.MaskedArray(outlines[None], mask=mask)
+        return image
+
+    return read, {entry.value: _rgba(entry.color) for entry in atlas.legends[version]} | {0: (0, 0, 0, 0)}
+
+
 def _map_reader(atlas: Atlas, version: int, name: str) -> Read:
     def read(scene: Scene, x: int, y: int, z: int) -> ImageData:
         return _read(atlas.map_file(version, scene.id, name), scene, x, y, z)
@@ -175,6 +199,7 @@ _READERS: dict[str, Callable[[Atlas, int, Sequence[str]], tuple[Read, Colours]]]
     "confidence": _confidence,
     "errors": _errors,
     "mask": _masks,
+    "objects": _objects,
 }
 
 

@@ -19,7 +19,7 @@ from plugins.pages.site import page
 
 router = APIRouter(prefix="/p/{project}")
 
-_KINDS = ("image", "classes", "confidence", "errors", "mask")
+_KINDS = ("image", "classes", "confidence", "errors", "mask", "objects")
 _KEPT = "private, max-age=86400"  # tiles carry the state of the atlas in their address
 _BRIEFLY = "private, max-age=60"  # but not that of the labels
 
@@ -58,7 +58,11 @@ def layers(project: str) -> dict[str, Any]:
             for scene in atlas.scenes
         ],
         "versions": [
-            {"number": number, "legend": [entry.model_dump() for entry in atlas.legends[number]]}
+            {
+                "number": number,
+                "legend": [entry.model_dump() for entry in atlas.legends[number]],
+                "objects": number in atlas.detectors,
+            }
             for number in sorted(atlas.maps, reverse=True)
         ],
         "combinations": combinations([band.name for band in bands]) if bands else {},

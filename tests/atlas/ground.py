@@ -69,7 +69,7 @@ def publish_map(
 ) -> None:
     """A map of ``scene`` that says ``classes`` ``(256, 256)``, as ``sure`` of each, where ``mask`` is 0."""
     folder = home / "predictions" / PROJECT / f"v{version}" / scene.id
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     others = (1 - sure) / (len(CLASSES) - 1)
     chances = np.full((len(CLASSES), *classes.shape), others, np.float32)
     np.put_along_axis(chances, classes[None].astype(np.int64), np.float32(sure), axis=0)

@@ -18,14 +18,17 @@ from rasterio.windows import Window
 from pipelines.atlas import tiles
 from pipelines.atlas.composites import combinations, picture, stretch_of
 from pipelines.atlas.layers import Atlas, open_atlas, touch
+from pipelines.atlas.pixel import pixel_at
 from pipelines.atlas.tiles import CLOUD, Kind, tile
 from pipelines.atlas.truth import _write
 from pipelines.errors import BadData
 from pipelines.inference.layers import layers
+from pipelines.inference.outlines import write_objects
 from pipelines.inference.writer import MapWriter
 from pipelines.labels.source import LabelSource
 from pipelines.scenes.scene import MaskBit, Scene
-from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, publish_map, publish_scene
+from pipelines.training.objects import Objects
+from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, degrees, publish_map, publish_scene
 from tests.builders import write_scene
 
 CLEAR = (0, 0, 0, 0)
@@ -64,6 +67,49 @@ def test_the_newest_scene_up_to_a_day_is_on_top(atlas: Atlas) -> None:
         assert abs(int(shown[128, 128, 0]) - expected) <= 1 and shown[128, 128, 3] == 255
     assert tuple(july[250, 5]) == tuple(may[250, 5])  # July has no data there
     assert not drawn(atlas, "image", bands=bands, until=date(2024, 4, 30))[..., 3].any()
+
+
+@pytest.fixture
+def detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Atlas:
+    """A detector's two days: a wood, a house and a shed in May; the house alone in July, a cloud over the north."""
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    nothing, mask = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
+    mask[:32] = 2
+    wood, house, shed = (16, 8, 48, 24), (100, 100, 140, 160), (200, 200, 201, 201)
+    for id, day, hidden, boxes in (
+        ("early", "2024-05-01", nothing, [wood, house, shed]),
+        ("late", "2024-07-01", mask, [house]),
+    ):
+        scene = publish_scene(tmp_path, id, day, np.full((4, SIDE, SIDE), 1000, np.uint16), hidden)
+        folder = tmp_path / "predictions" / PROJECT / "v1" / id
+        kinds = np.array([1, 2, 2][: len(boxes)] if len(boxes) > 1 else [2], np.uint8)
+        scores = np.full(len(boxes), 0.75, np.float32)
+        found = Objects(np.array(boxes, np.float32), scores, kinds, np.zeros((len(boxes), 4), bool))
+        folder.mkdir(parents=True)
+        write_objects(found, scene, CLASSES, folder)
+        publish_map(tmp_path, scene, 1, nothing, 0.8, hidden)
+    return open_atlas(PROJECT)
+
+
+def test_objects_are_outlined_by_the_newest_scene_that_sees_their_ground(detected: Atlas) -> None:
+    wood, house, shed = (8, 30), (130, 100), (200, 200)  # a pixel of each outline; the shed is a dot
+    may = drawn(detected, "objects", version=1, scene="early")
+    assert [tuple(may[at]) for at in (wood, house, shed)] == [(0, 255, 0, 255), (255, 0, 0, 255), (255, 0, 0, 255)]
+    assert tuple(may[130, 120]) == tuple(may[16, 32]) == CLEAR, "outlines are not filled"
+    both = drawn(detected, "objects", version=1)
+    assert [tuple(both[at]) for at in (wood, house, shed)] == [(0, 255, 0, 255), (255, 0, 0, 255), CLEAR]
+    assert not drawn(detected, "objects", x=X + 1, version=1)[:, 2:, 3].any()
+
+
+def test_a_place_tells_of_the_objects_that_it_lies_in(detected: Atlas) -> None:
+    inside, beside = (pixel_at(detected, *degrees(*place), scene="early") for place in ((120, 120), (60, 60)))
+    assert inside is not None and beside is not None
+    assert inside.maps[0].objects == (("house", 0.75),) and beside.maps[0].objects == ()
+
+
+def test_a_version_that_finds_no_objects_has_no_such_layer(atlas: Atlas) -> None:
+    with pytest.raises(BadData, match="detects no objects"):
+        drawn(atlas, "objects", version=1)
 
 
 def test_confidence_and_clouds(atlas: Atlas) -> None:

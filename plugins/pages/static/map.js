@@ -11,6 +11,7 @@ const KINDS = [
   { kind: "confidence", title: "Confidence", on: false, opacity: 0.8, mapped: true },
   { kind: "errors", title: "Errors against labels", on: false, opacity: 1, mapped: true },
   { kind: "mask", title: "Cloud and shadow", on: false, opacity: 0.8 },
+  { kind: "objects", title: "Objects", on: true, opacity: 1, mapped: true },
 ];
 
 const about = await fetch(`${base}/layers.json`)
@@ -36,9 +37,11 @@ const state = {
   bands: asked.get("bands") ?? Object.values(about.combinations)[0]?.join(",") ?? "",
 };
 const shown = asked.get("layers")?.split(",");
-const layers = KINDS.filter((each) => !each.mapped || about.versions.length).map((each) => ({
+const detects = (version) => about.versions.some((each) => each.objects && (version === undefined || each.number === version));
+const layers = KINDS.filter((each) => (each.kind === "objects" ? detects() : !each.mapped || about.versions.length)).map((each) => ({
   ...each,
-  on: shown ? shown.includes(each.kind) : each.on,
+  // filled boxes would hide what the outlines are around
+  on: shown ? shown.includes(each.kind) : each.on && !(each.kind === "classes" && detects(newest)),
 }));
 const outlines = { on: shown ? shown.includes("outlines") : about.scenes.length < 500 };
 const queue = { on: shown ? shown.includes("queue") : true, count: 0 };
@@ -91,7 +94,7 @@ function draw() {
   });
   for (const side of sides) {
     for (const each of layers) {
-      if (side.used && each.on) tiles(side, each);
+      if (side.used && each.on && (each.kind !== "objects" || detects(side.version))) tiles(side, each);
       else {
         side.layers.get(each.kind)?.layer.remove();
         side.layers.delete(each.kind);
@@ -223,7 +226,7 @@ function legend() {
     list.append(item);
   };
   const title = (text) => list.append(Object.assign(document.createElement("li"), { className: "title", textContent: text }));
-  if (on.has("classes")) {
+  if (on.has("classes") || on.has("objects")) {
     const seen = new Map();
     for (const side of sides.filter((each) => each.used)) {
       for (const entry of about.versions.find((each) => each.number === side.version)?.legend ?? []) seen.set(entry.name, entry.color);
@@ -414,6 +417,7 @@ function story(card, found, side, place) {
   for (const each of found.maps) {
     const sure = each.confidence === null ? "" : `, ${Math.round(each.confidence * 100)} % sure`;
     line(`Version ${each.version}`, `${each.name ?? found.hidden ?? "no class"}${sure}`);
+    for (const [name, score] of each.objects) line(`Object of ${each.version}`, `${name}, score ${score.toFixed(2)}`);
   }
   if (found.label) line("Label", found.label);
   if (found.unlabelled) line("Label", found.unlabelled);
