@@ -21,7 +21,7 @@ _RUN = "Names who moves the alias; the same run doing it again tells of the chan
 @model.command()
 def package() -> None:
     """Build the bundle of this workspace and log it to the MLflow run that trained the model."""
-    from pipelines.registry.register import package
+    from pipelines.registry.package import package
 
     emit(package(Path(), load_params()).model_dump())
 

@@ -8,13 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read once, when mlflow is imported
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # the commit is tagged from the workspace, not guessed
 
 import mlflow
-from matplotlib.figure import Figure
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.exceptions import MlflowException
@@ -24,6 +23,9 @@ from pipelines.config.settings import settings
 from pipelines.errors import SwathError
 from pipelines.lineage.revision import Revision
 from pipelines.lineage.run import airflow_run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LONGEST_DIGEST = 36  # MLflow's limit; DVC's hash of a folder, 32 digits and ".dir", just fits
 _SAMPLING = 2.0  # seconds between system metrics

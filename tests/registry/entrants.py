@@ -13,8 +13,9 @@ from pipelines.files import read_json
 from pipelines.registry.aliases import CHAMPION, holder
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import gate
+from pipelines.registry.package import package
 from pipelines.registry.promotion import Promotion, promote, reject
-from pipelines.registry.register import package, register
+from pipelines.registry.register import register
 from tests.evaluation.parcels import Workspace, write_trained
 
 

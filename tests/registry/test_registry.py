@@ -36,9 +36,9 @@ from pipelines.registry import aliases
 from pipelines.registry.aliases import CHALLENGER, CHAMPION
 from pipelines.registry.decision import Decision
 from pipelines.registry.gate import gate
+from pipelines.registry.package import package
 from pipelines.registry.pictures import Shown
 from pipelines.registry.record import check
-from pipelines.registry.register import package
 from pipelines.registry.rollback import rollback
 from pipelines.registry.summary import summary
 from pipelines.scenes.catalog import write_item
