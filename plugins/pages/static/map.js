@@ -229,7 +229,9 @@ function legend() {
   if (on.has("classes") || on.has("objects")) {
     const seen = new Map();
     for (const side of sides.filter((each) => each.used)) {
-      for (const entry of about.versions.find((each) => each.number === side.version)?.legend ?? []) seen.set(entry.name, entry.color);
+      for (const entry of about.versions.find((each) => each.number === side.version)?.legend ?? []) {
+        if (on.has("classes") || entry.value !== 0) seen.set(entry.name, entry.color); // 0 is what lies around objects
+      }
     }
     for (const [name, color] of seen) swatch(color, name);
   }
