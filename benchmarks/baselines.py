@@ -20,6 +20,7 @@ on two cores, and as much again where the workspace is made.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import os
@@ -35,7 +36,7 @@ import pandas as pd
 from benchmarks.peers.race import table
 from benchmarks.peers.torchgeo_task import train
 from pipelines.config import Params, load_params, merged_params, settings
-from pipelines.dataset.shards import ChipStore
+from pipelines.dataset.shards import INDEX, ChipStore
 from pipelines.dataset.snapshot import Manifest, read_manifest
 from pipelines.dataset.statistics import read_statistics
 from pipelines.errors import BadData, SwathError
@@ -47,13 +48,14 @@ from pipelines.evaluation.report import BLOCK_SCORES
 from pipelines.evaluation.score import Tally, by, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import active_run, store
-from pipelines.files import read_json, write_text
+from pipelines.files import read_json, sha256, write_json, write_text
 from pipelines.inference.raster import in_bands
 from pipelines.inference.views import calibrated
 from pipelines.training.checkpoint import Normalized
 
 OURS, FOREST, TORCHGEO = "ours", "forest of pixels", "torchgeo"
 _NAMES = {"network": OURS, "baseline": FOREST}  # as the evaluate stage calls them
+_COURSE = "course.json"  # of TorchGeo's training
 _MADE = "made.yaml"  # the parameters that a workspace was finished with
 
 
@@ -105,21 +107,32 @@ def tallied(network: Normalized, data: Path, params: Params, manifest: Manifest,
 
 
 def compared(workspace: Path, minutes: float | None, epochs: int | None) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Confusion of each block by each model, and how TorchGeo's training went."""
+    """Confusion of each block by each model, and how TorchGeo's training went.
+
+    That is kept in ``data/baselines``, so that several workspaces may be gone through in several goes.
+    """
     params = load_params(workspace / "params.yaml")
     data = workspace / "data"
     ground = tested_ground(data, params)
     own, history = minutes_of(workspace), pd.read_csv(data / "history.csv")
     asked = minutes if minutes or epochs else own
+    scored = pd.read_parquet(data / "evaluation" / BLOCK_SCORES).replace({"model": _NAMES})
+    decides = f"{asked} {epochs or len(history)} {digest(*ground, params.labels)} {sha256(data / 'chips' / INDEX)}"
+    kept = data / "baselines" / hashlib.sha256(decides.encode()).hexdigest()[:16]
+    if (kept / _COURSE).exists():
+        logging.info("TorchGeo's training is in %s already", kept)
+        return pd.concat([scored, pd.read_parquet(kept / BLOCK_SCORES)], ignore_index=True), read_json(kept / _COURSE)
     logging.info("TorchGeo trains for %s", f"{asked:.1f} minutes" if asked else f"{epochs or len(history)} epochs")
     statistics = read_statistics(data / "statistics.json")
     trained = train(ChipStore(data / "chips"), statistics, params, asked, epochs or len(history))
     logging.info("%d epochs in %.1f minutes; now its maps", trained.epochs, trained.seconds / 60)
     frame = tallied(trained.network, data, params, *ground).frame(TORCHGEO)
-    scored = pd.read_parquet(data / "evaluation" / BLOCK_SCORES).replace({"model": _NAMES})
     course: dict[str, Any] = {"minutes": round(trained.seconds / 60, 1), "epochs": trained.epochs}
     course |= {"best epoch": trained.best_epoch, "our epochs": len(history)}
     course["our minutes"] = None if own is None else round(own, 1)
+    kept.mkdir(parents=True, exist_ok=True)
+    frame.to_parquet(kept / BLOCK_SCORES)
+    write_json(kept / _COURSE, course)
     return pd.concat([scored, frame], ignore_index=True), course
 
 

@@ -53,6 +53,8 @@ def test_torchgeo_is_scored_on_the_ground_of_ours(finished: Workspace) -> None:
     assert found[FOREST]["gain of ours"]["value"] == pytest.approx(metrics["baseline"]["gain"]["value"], abs=1e-4)
     low, value, high = (found[TORCHGEO]["miou"][name] for name in ("low", "value", "high"))
     assert 0 < low <= value <= high < 1
+    again, known = compared(finished.folder, None, 1)
+    assert known == course and scores(again, finished.params) == found
 
 
 @pytest.mark.slow
