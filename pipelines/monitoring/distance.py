@@ -20,6 +20,8 @@ from pipelines.monitoring.whylogs_compat import DatasetProfileView
 STEPS = np.concatenate([[0.005], np.linspace(0, 1, 21)[1:-1], [0.995]])
 LEAST_SCENES = 3
 """Fewer scenes say nothing about how scenes differ among themselves."""
+LEAST_PIXELS = 100
+"""Of fewer pixels chance alone puts a histogram of ``STEPS`` a sixth away from what they were drawn from."""
 
 
 def hellinger(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
@@ -68,9 +70,10 @@ def is_category(feature: str, view: DatasetProfileView) -> bool:
 def apart(scenes: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
     """By feature, how far each scene lies from all the others of its group, where both show usable pixels.
 
-    A later scene shares neither date nor all of its ground with the reference. So a scene is compared with the others
-    on one half of the ground at a time, where ``GROUND`` tells halves, and the two distances are averaged. Empty where
-    there are fewer than ``LEAST_SCENES``.
+    A later scene may show other ground than the reference, while its scenes show the same. So where ``GROUND`` tells
+    halves of it, each half of a scene is compared with the other half of the others, and the two distances are
+    averaged. That is farther than blocks that differ by chance put whole scenes of two places, of twice as much ground
+    each, and makes up for what all blocks of a place have in common. Empty where there are fewer than ``LEAST_SCENES``.
     """
     if len(scenes) < LEAST_SCENES:
         return {}
@@ -79,17 +82,23 @@ def apart(scenes: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
 
 
 def _apart(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> list[float]:
-    whole, parts = _counts(samples, grounds)
-    total, found = parts.sum(axis=0), []
-    for i, own in enumerate(whole):
-        rest = total - parts[i]  # (halves, bins)
-        distances = [hellinger(own / own.sum(), part / part.sum()) for part in rest if own.sum() and part.sum()]
-        found += [float(np.mean(distances))] if distances else []
-    return found
+    parts = _counts(samples, grounds)
+    pairs = [(own, parts.sum(axis=0) - own) for own in parts]
+    return [_on_other_ground(own, rest) for own, rest in pairs if own.sum() and rest.sum()]
 
 
-def _counts(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> tuple[NDArray, NDArray]:
-    """Counts by bin of each scene, ``(scenes, bins)``, and of each half of its ground, ``(scenes, halves, bins)``."""
+def _on_other_ground(own: NDArray, rest: NDArray) -> float:
+    """Distance of a scene from others had it shown other ground; both as counts ``(halves, bins)`` of the same."""
+    crossed = [_between(a, b) for a, b in zip(own, rest[::-1], strict=True) if min(a.sum(), b.sum()) >= LEAST_PIXELS]
+    return float(np.mean(crossed)) if crossed else _between(own.sum(axis=0), rest.sum(axis=0))
+
+
+def _between(ours: NDArray, theirs: NDArray) -> float:
+    return hellinger(ours / ours.sum(), theirs / theirs.sum())
+
+
+def _counts(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> NDArray:
+    """Counts by bin of each half of the ground of each scene, ``(scenes, halves, bins)``; one half is all of it."""
     measured = [s.astype(str) if s.dtype == object else s for s in samples]
     kept = [np.ones(len(s), bool) if s.dtype.kind == "U" else np.isfinite(s) for s in measured]
     together = np.concatenate([s[k] for s, k in zip(measured, kept, strict=True)])
@@ -100,7 +109,7 @@ def _counts(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> tu
         codes = np.searchsorted(edges, sample[keep], side="right")
         half = ground[keep] if split and ground is not None else np.zeros(len(codes), np.int64)
         parts[i] = np.bincount(half * bins + codes, minlength=parts[i].size).reshape(parts[i].shape)
-    return parts.sum(axis=1), parts
+    return parts
 
 
 def _quantiles(values: NDArray) -> NDArray:

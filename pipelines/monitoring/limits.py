@@ -37,13 +37,15 @@ class Usual:
     def limit(self, false_alarms: float, pixels: int, clear: float) -> float:
         """The distance that a new scene of ``pixels`` passes with a probability of ``false_alarms``.
 
-        Of its ground the share ``clear`` is seen: the less there is, the more chance decides what it shows, as in any
-        sample, so squared distances grow with its inverse.
+        Of its ground the share ``clear`` is seen. The less there is, the more chance decides what it shows: as
+        variances of means do, squared distances grow with the inverse of the ground on either side, here ``clear``
+        and all of the reference's.
         """
         quantile = float(stats.t.ppf(1 - false_alarms, self.freedom))
         reach = self.mean + quantile * self.deviation * (1 + 1 / self.scenes) ** 0.5
         drawn = len(STEPS) / 8 / max(pixels, 1)  # what sampling alone adds to a squared distance
-        return float(min(np.sqrt(special.expit(reach) / max(clear, 0.1) + drawn), CEILING))
+        ground = (1 / max(clear, 0.1) + 1) / 2
+        return float(min(np.sqrt(special.expit(reach) * ground + drawn), CEILING))
 
 
 def shared_share(false_alarms: float, scenes: int) -> float:

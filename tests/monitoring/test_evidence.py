@@ -8,7 +8,7 @@ from scipy.stats import binom
 from benchmarks.drift import HISTORY, LATER, PARAMS
 from benchmarks.drifting.changes import KINDS
 from benchmarks.drifting.region import Region
-from benchmarks.drifting.trials import USUAL, declared, streams, try_changes, try_usual
+from benchmarks.drifting.trials import ELSEWHERE, USUAL, declared, streams, try_changes, try_usual
 from benchmarks.drifting.watch import Split, Watch
 
 SIZE = 192
@@ -31,8 +31,9 @@ def test_changes_are_declared_and_nothing_is_not(tmp_path):
     watch = Watch(tmp_path, region.before(), Split.of((SIZE, SIZE), SIZE // 4, SEED), None, PARAMS)
     later = region.after()
     usual = try_usual("sample", USUAL, later, watch, None)
-    for told in (declared(usual), usual.odd):
-        assert len(told) >= 12
+    elsewhere = try_usual("sample", ELSEWHERE, region.elsewhere(), watch, None)
+    for told, least in ((declared(usual), 12), (usual.odd, 12), (declared(elsewhere), 6), (elsewhere.odd, 12)):
+        assert len(told) >= least
         assert sum(told) <= binom.ppf(0.99, len(told), PARAMS.false_alarms), "more than chance gives at that rate"
 
     kinds = [kind.at(STRENGTHS[kind.name]) for kind in KINDS if kind.name in STRENGTHS]
