@@ -54,7 +54,7 @@ class Store:
         import boto3  # takes a third of a second, which whoever has no store should not wait
         from botocore.config import Config
 
-        retries: Any = {"mode": "standard", "total_max_attempts": 6}
+        retries: Any = {"mode": "standard", "total_max_attempts": int(os.environ.get("AWS_MAX_ATTEMPTS") or 6)}
         self._client: Any = boto3.client("s3", config=Config(max_pool_connections=AT_ONCE, retries=retries))
 
     def name(self, key: str) -> str:
@@ -206,6 +206,7 @@ class _Missing(Exception):
     """There is no such object."""
 
 
+_ASKED = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_MAX_ATTEMPTS")
 _making = threading.Lock()
 
 
@@ -218,7 +219,7 @@ def store() -> Store:
 
 
 def _identity() -> Sequence[str | None]:
-    return tuple(os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_PROFILE"))
+    return tuple(os.environ.get(name) for name in _ASKED)
 
 
 @lru_cache(maxsize=4)

@@ -14,7 +14,7 @@ from pipelines.doctor.finding import Finding, fault
 from pipelines.inference.memory import parse_size
 
 # The clients of MLflow and of stores try for minutes what will not come.
-_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15"}
+_IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "15", "AWS_MAX_ATTEMPTS": "2"}
 
 
 def examine(checkout: Path, params: Params) -> Iterator[Finding]:

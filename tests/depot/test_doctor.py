@@ -45,5 +45,6 @@ def test_a_store_that_overwrites_unseen_is_told(store: str, monkeypatch: pytest.
 
 def test_a_server_that_is_not_there_is_told(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWATH_STORE", store)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert "does not answer" in only(kept(), "fault").what
