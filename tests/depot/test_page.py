@@ -118,6 +118,7 @@ def test_a_store_out_of_reach_is_an_answer_until_something_was_seen(
     monkeypatch.setenv("SWATH_STORE", store)
     send(embedded, "all")
     monkeypatch.setenv("SWATH_HOME", str(tmp_path / "api-server"))
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")  # as docker-compose.yml has it
     monkeypatch.setattr("pipelines.depot.session._FRESH", 0)
     real = os.environ["AWS_ENDPOINT_URL"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
