@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from morecantile import Tile, TileMatrixSet
 from morecantile import tms as grids
+from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
 from rasterio.errors import RasterioIOError
 from rasterio.warp import transform_bounds
@@ -34,7 +35,11 @@ _CRS, _DEGREES = CRS.from_epsg(3857), CRS.from_epsg(4326)
 RIGHT, WRONG = (27, 138, 107, 90), (214, 39, 40, 255)
 CLOUD, SHADOW = (235, 235, 245, 220), (60, 60, 90, 200)
 
-_PASSED_OVER = (TileOutsideBounds, RasterioIOError)  # what lies elsewhere, and a file that is being replaced or gone
+_PASSED_OVER = (
+    TileOutsideBounds,
+    RasterioIOError,
+    DataSourceError,
+)  # what lies elsewhere, and a file that is being replaced or gone
 _MOST = 60  # scenes that one tile is put together from when looking from far off: the newest
 _FAR = 4  # as many scenes side by side in a tile
 _FULL = 100  # percent

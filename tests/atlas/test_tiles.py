@@ -75,16 +75,14 @@ def detected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Atlas:
     monkeypatch.setenv("SWATH_HOME", str(tmp_path))
     nothing, mask = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8)
     mask[:32] = 2
-    wood, house, shed = (16, 8, 48, 24), (100, 100, 140, 160), (200, 200, 201, 201)
-    for id, day, hidden, boxes in (
-        ("early", "2024-05-01", nothing, [wood, house, shed]),
-        ("late", "2024-07-01", mask, [house]),
-    ):
+    wood, house, shed = (1, (16, 8, 48, 24)), (2, (100, 100, 140, 160)), (2, (200, 200, 201, 201))
+    days = (("early", "2024-05-01", nothing, [wood, house, shed]), ("late", "2024-07-01", mask, [house]))
+    for id, day, hidden, seen in days:
         scene = publish_scene(tmp_path, id, day, np.full((4, SIDE, SIDE), 1000, np.uint16), hidden)
         folder = tmp_path / "predictions" / PROJECT / "v1" / id
-        kinds = np.array([1, 2, 2][: len(boxes)] if len(boxes) > 1 else [2], np.uint8)
-        scores = np.full(len(boxes), 0.75, np.float32)
-        found = Objects(np.array(boxes, np.float32), scores, kinds, np.zeros((len(boxes), 4), bool))
+        kinds, boxes = (np.array(part) for part in zip(*seen, strict=True))
+        scores, cut = np.full(len(seen), 0.75, np.float32), np.zeros((len(seen), 4), bool)
+        found = Objects(boxes.astype(np.float32), scores, kinds.astype(np.uint8), cut)
         folder.mkdir(parents=True)
         write_objects(found, scene, CLASSES, folder)
         publish_map(tmp_path, scene, 1, nothing, 0.8, hidden)
