@@ -47,13 +47,14 @@ def test_an_error_is_raised_in_its_turn(count: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_when_it_is_closed_nothing_is_made_any_more(count: int) -> None:
     before, begun, closed = threading.active_count(), [], []
-    second = threading.Event()
+    reached, second = threading.Event(), threading.Event()
 
     def items() -> Iterator[int]:
         try:
             for number in range(100):
                 begun.append(number)
                 if number == 1:
+                    reached.set()
                     second.wait(60)
                 yield number
         finally:
@@ -62,6 +63,7 @@ def test_when_it_is_closed_nothing_is_made_any_more(count: int) -> None:
     source = items()  # still known here, so that not the collector of garbage closes it
     found = ahead(source, count)
     next(found)
+    assert not count or reached.wait(60)
     threading.Timer(0.2, second.set).start()  # the second is being made, and no other is begun, when it is closed
     found.close()
     assert closed == [True] and begun == [0, 1][: 1 + bool(count)]
