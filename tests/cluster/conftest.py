@@ -120,8 +120,8 @@ def embedded_run(folder: Path, region: Region) -> Finished:
         patch.setenv("SWATH_HOME", str(home))
         patch.setenv("SWATH_GIT_REMOTE", str(region.checkout))
         try:
-            airflow = Airflow(embedded.start(region.checkout, print))
             wait_past_midnight()
+            airflow = Airflow(embedded.start(region.checkout, print))
             with told("embedded chain"):
                 chain = {result.dag: result for result in run_chain(airflow, region.commit, lambda tasks: None)}
         finally:
@@ -137,6 +137,7 @@ def cluster(folder: Path, env_file: Path) -> Cluster:
 @pytest.fixture(scope="session")
 def production(cluster: Cluster, env_file: Path, region: Region) -> Iterator[Production]:
     secrets = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if "=" in line and line[0] != "#")
+    wait_past_midnight()
     try:
         with told("start of the cluster"):
             cluster.up()
@@ -155,7 +156,6 @@ def production(cluster: Cluster, env_file: Path, region: Region) -> Iterator[Pro
 
 @pytest.fixture(scope="session")
 def cluster_run(folder: Path, production: Production, region: Region) -> Finished:
-    wait_past_midnight()
     outages = Outages(production.cluster) if outages_wanted() else None
     airflow, watch = (Patient(production.services), outages.watch) if outages else (production.airflow, lambda _: None)
     with told("chain on the cluster"):

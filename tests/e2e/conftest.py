@@ -86,10 +86,10 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         subprocess.run([*sample, "--size", "512", "--scenes", "4"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         made = None
         try:
+            wait_past_midnight()
             made = System(checkout, home, start(checkout, print))
             made.change(**SMALL)  # and leave it uncommitted, as a person at a desk does
             made.airflow.wait_for_dags(list(CHAIN))
-            wait_past_midnight()
             for dag in CHAIN:
                 made.airflow.unpause(dag)
             yield made
