@@ -47,4 +47,5 @@ def test_a_server_that_is_not_there_is_told(store: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("SWATH_STORE", store)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "2")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert opened()._client.meta.config.retries["total_max_attempts"] == 2
     assert "does not answer" in only(kept(), "fault").what
