@@ -12,6 +12,7 @@ from benchmarks.drifting.look import DISPLAY, IGNORE, REFLECTANCE, Look
 from pipelines.scenes.scene import MaskBit
 
 AMAZON, NAIP, CALIFORNIA = "amazon-forest-s2", "naip-prairie-pothole", "california-burn-s2"
+_RGB = ("red", "green", "blue")
 _FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -22,9 +23,7 @@ def amazon(data: Path, side: int) -> list[Look]:
         with rasterio.open(data / AMAZON / "images" / path.name) as image, rasterio.open(path) as truth:
             pixels, labels = image.read()[:, :side, :side], truth.read(1)[:side, :side]
         known = np.where(labels > 0, labels - 1, IGNORE).astype(np.uint8)
-        found.append(
-            _look(path.stem, _FIRST + timedelta(days=number), ("red", "green", "blue"), pixels, known, DISPLAY)
-        )
+        found.append(_look(path.stem, path.stem, _FIRST + timedelta(days=number), _RGB, pixels, known, DISPLAY))
     return found
 
 
@@ -36,7 +35,7 @@ def naip(data: Path) -> list[Look]:
             pixels = image.read()[:, :920, :720]
         when = datetime.strptime(path.stem[-8:], "%Y%m%d").replace(tzinfo=UTC)
         labels = np.full(pixels.shape[1:], IGNORE, np.uint8)
-        found.append(_look(path.stem, when, ("red", "green", "blue", "nir"), pixels, labels, DISPLAY))
+        found.append(_look(path.stem, "the field", when, (*_RGB, "nir"), pixels, labels, DISPLAY))
     return found
 
 
@@ -47,18 +46,19 @@ def california(data: Path) -> list[Look]:
         with rasterio.open(path) as image, rasterio.open(data / CALIFORNIA / "masks" / path.name) as truth:
             raw, labels = image.read()[:, :225, :225], truth.read(1)[:225, :225]
         scale = np.array([1 / DISPLAY] * 3 + [1e-4] * 2)[:, None, None]
-        bands = ("red", "green", "blue", "nir", "swir22")
+        bands = (*_RGB, "nir", "swir22")
         when = datetime.strptime(path.stem[-8:], "%Y%m%d").replace(tzinfo=UTC)
-        found.append(_look(path.stem, when, bands, raw * scale, labels.astype(np.uint8), REFLECTANCE))
+        found.append(_look(path.stem, path.stem, when, bands, raw * scale, labels.astype(np.uint8), REFLECTANCE))
     return found
 
 
 def _look(
-    name: str, when: datetime, bands: tuple[str, ...], pixels: np.ndarray, labels: np.ndarray, unit: float
+    name: str, place: str, when: datetime, bands: tuple[str, ...], pixels: np.ndarray, labels: np.ndarray, unit: float
 ) -> Look:
     missing = ~np.isfinite(pixels).all(axis=0) | (pixels == 0).all(axis=0)
     return Look(
         id=name,
+        place=place,
         season="any",
         zone="any",
         datetime=when,

@@ -21,6 +21,7 @@ class Look:
     ``MaskBit``, ``labels`` ``(h, w)`` class indices: ``IGNORE`` where unknown, ``UNSEEN`` where no class is right."""
 
     id: str
+    place: str
     season: str
     zone: str
     datetime: Moment

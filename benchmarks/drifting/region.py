@@ -60,6 +60,7 @@ class Region:
         mask[picture.scl >= 8] |= np.uint8(MaskBit.CLOUD)
         when = like.datetime if like else taken.datetime
         return Look(
+            place=taken.place.name,
             id=f"{taken.place.name}-{taken.index}",
             season=_SEASONS[when.month % 12 // 3],
             zone=f"{taken.place.epsg % 100}S",

@@ -20,7 +20,7 @@ from pipelines.dataset.shards import HEADER, INDEX, ChipStore, shard_file
 from pipelines.evaluation.watch import ValProfile
 from pipelines.files import write_json
 from pipelines.inference.stitch import RowBand
-from pipelines.monitoring.chips import chip_samples, halves
+from pipelines.monitoring.chips import chip_samples, numbered
 from pipelines.monitoring.drift import Comparison, compare, grouped
 from pipelines.monitoring.profile import Profile, SceneProfile
 from pipelines.monitoring.reference import Reference, write_reference
@@ -66,7 +66,7 @@ class Watch:
         write_reference(folder / "reference" / "inputs", chip_samples(store, params.sample), params.by)
         if network:
             tables = {look.id: _table(look, split, split.val) for look in looks}
-            parts = halves(block for table in tables.values() for block in table["block_id"])
+            parts = numbered(block for table in tables.values() for block in table["block_id"])
             samples = []
             for look in (one for one in looks if not tables[one.id].empty):
                 scene = cast("Any", look)  # ValProfile asks for no more than a look has
@@ -99,7 +99,7 @@ def _row_bands(look: Look, probabilities: NDArray[np.float32] | None) -> Iterabl
 def _table(look: Look, split: Split, blocks: Iterable[tuple[int, int]]) -> pd.DataFrame:
     """The chips of ``blocks`` that have data, with the columns that the watch reads."""
     rows = [
-        {"row": row, "col": col, "size": CHIP, "block_id": f"{look.zone}-{r:02d}-{c:02d}"}
+        {"row": row, "col": col, "size": CHIP, "block_id": f"{look.place}-{r:02d}-{c:02d}"}
         for r, c in sorted(blocks)
         for row in range(r * split.side, (r + 1) * split.side - CHIP + 1, CHIP)
         for col in range(c * split.side, (c + 1) * split.side - CHIP + 1, CHIP)

@@ -30,7 +30,7 @@ from pipelines.files import replacing, write_json
 from pipelines.inference.raster import in_bands
 from pipelines.inference.stitch import RowBand
 from pipelines.inference.views import calibrated
-from pipelines.monitoring.chips import halves
+from pipelines.monitoring.chips import numbered
 from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
@@ -88,7 +88,7 @@ def _pixels(
     window, overlap = params.predict.window, params.predict.overlap
     stitch = Stitcher(calibrated(logits, temperature), len(names), means, window, overlap, spec.task)
     watched: list[Sample] = []
-    parts = halves(plan.loc[plan["split"] == "val", "block_id"])
+    parts = numbered(plan.loc[plan["split"] == "val", "block_id"])
     concerned = set(plan.loc[plan["split"].isin(["val", "test"]), "scene_id"])
     scenes = [scene for scene in manifest.scenes if scene.id in concerned]
     for done, scene in enumerate(scenes):

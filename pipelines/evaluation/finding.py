@@ -25,7 +25,7 @@ from pipelines.inference.strip import Source
 from pipelines.inference.windows import Axis, axes
 from pipelines.labels import open_labels
 from pipelines.labels.source import boxes_of
-from pipelines.monitoring.chips import halves
+from pipelines.monitoring.chips import numbered
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
 from pipelines.scenes.scene import Scene
@@ -89,7 +89,7 @@ def score_finder(
         found = objects[truth.scene.id]
         tally_objects(tally, truth, found[found.scores >= threshold])
     bar = _bar(store, truths["test"], catalog, finder.bands, params) if params.evaluate.baseline else None
-    parts = halves(block for truth in truths["val"] for block in truth.chips["block_id"])
+    parts = numbered(block for truth in truths["val"] for block in truth.chips["block_id"])
     watched = tuple(
         _watched(finder, truth, objects[truth.scene.id], threshold, catalog, names, params, parts)
         for truth in truths["val"]

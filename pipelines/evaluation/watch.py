@@ -27,10 +27,10 @@ class ValProfile:
         sample: int,
         parts: Mapping[str, int],
     ) -> None:
-        """``chips`` are the val chips of ``scene``, ``parts`` the halves of all val blocks; about ``sample`` usable
+        """``chips`` are the val chips of ``scene``, ``parts`` the numbers of all val blocks; about ``sample`` usable
         pixels are kept."""
         self._elsewhere = np.ones((scene.height, scene.width), bool)
-        ground = np.zeros((scene.height, scene.width), np.uint8)
+        ground = np.zeros((scene.height, scene.width), np.int32)
         for chip in chips.itertuples():
             place = np.s_[chip.row : chip.row + chip.size, chip.col : chip.col + chip.size]
             self._elsewhere[place] = False

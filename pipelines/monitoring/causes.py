@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pipelines.monitoring.drift import Compared
+from pipelines.monitoring.features import DARK
 
 _SHORT_WAVES = ("b01", "b02", "b03", "blue", "green", "coastal")
 _LONG_WAVES = ("b11", "b12", "swir1", "swir2", "swir16", "swir22", "swir")
@@ -22,7 +23,9 @@ def likely_cause(compared: Compared) -> str | None:
         pairs = ", ".join(f"{_short(a)} and {_short(b)}" for a, b in compared.exchanged)
         return f"Each of {pairs} looks like the other one's reference: the bands are probably in another order."
     bands = {f: pair for f, pair in compared.medians.items() if f.startswith("band.")}
-    if not any(f in odd for f in bands):
+    if any(DARK + f in odd for f in bands):  # what lies there is much the same everywhere
+        bands = {f: compared.medians[DARK + f] for f in bands if DARK + f in compared.medians}
+    elif not any(f in odd for f in bands):
         return _without_bands(odd, compared.medians)
     here, usual = (np.array([pair[i] for pair in bands.values()]) for i in (0, 1))
     shift = here - usual
@@ -53,13 +56,15 @@ def _without_bands(odd: dict[str, float], medians: dict[str, tuple[float, float]
         )
     if all(f.startswith("register.") for f in odd):
         return "Each band alone looks as usual, their edges do not meet: the bands lie out of register."
+    if any(f.startswith(DARK) for f in odd):
+        return "The darkest ground has another colour than usual: exchanged bands, thin haze, or ground that is new."
     if any(f.startswith("index.") for f in odd):
         return "No band alone is unusual, their ratios are: the mix of ground cover or its state has changed."
     return "The pixels look as usual and the map does not: ground that the model has seldom seen, or a weak model."
 
 
 def _offset(shift: float) -> str:
-    sentence = f"Every band is shifted by about {shift:+.2f}"
+    sentence = f"Every band is shifted by about {shift:+.2g}"
     if 0.07 < abs(shift) < 0.13:
         return f"{sentence}: the offset of -1000 of Sentinel-2 baseline 04.00 was probably " + (
             "not applied." if shift > 0 else "applied twice."

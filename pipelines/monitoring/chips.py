@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines.dataset.shards import ChipStore, physical
-from pipelines.monitoring.features import GROUND, UNUSABLE, Columns, input_features
+from pipelines.monitoring.features import GROUND, UNUSABLE, Columns, dark_features, input_features
 from pipelines.monitoring.profile import Facts, lattice
 from pipelines.monitoring.texture import texture_features
 from pipelines.progress import report
@@ -22,7 +22,7 @@ def chip_samples(store: ChipStore, sample: int, split: str = "train") -> Iterato
     """About ``sample`` usable pixels of each scene of ``split``, with the scene's facts; in the order of scene ids."""
     rows = store.rows(split)
     table = store.index.iloc[rows]
-    parts = halves(table["block_id"])
+    parts = numbered(table["block_id"])
     of_scene = table.groupby("scene_id", sort=True).indices
     for done, (scene, chips) in enumerate(of_scene.items()):
         report(done, len(of_scene), f"profile of {scene}")
@@ -30,9 +30,9 @@ def chip_samples(store: ChipStore, sample: int, split: str = "train") -> Iterato
         yield _scene_sample(store, scene, own[:: math.ceil(len(own) / CHIPS)], sample, parts)
 
 
-def halves(blocks: Iterable[object]) -> dict[str, int]:
-    """Every other block of ground, by name, so that scenes can be compared on ground that they do not share."""
-    return {name: i % 2 for i, name in enumerate(sorted({str(block) for block in blocks}))}
+def numbered(blocks: Iterable[object]) -> dict[str, int]:
+    """A number for each block of ground, by name, so that scenes can be compared on ground that they do not share."""
+    return {name: i for i, name in enumerate(sorted({str(block) for block in blocks}))}
 
 
 def _scene_sample(
@@ -51,7 +51,8 @@ def _scene_sample(
     ]
     columns |= {name: np.concatenate([one[name] for one in textures]) for name in textures[0]}
     part = [parts[str(block)] for block in store.index["block_id"].iloc[rows]]
-    columns[GROUND] = np.repeat(np.array(part, np.uint8), kept.sum(axis=1))
+    columns[GROUND] = np.repeat(np.array(part, np.int32), kept.sum(axis=1))
+    columns |= dark_features(store.bands, columns)
     first = store.index.iloc[int(rows[0])]
     when = pd.Timestamp(first["datetime"])
     facts = Facts(

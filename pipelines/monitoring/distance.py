@@ -71,9 +71,10 @@ def apart(scenes: Sequence[Columns]) -> dict[str, tuple[float, ...]]:
     """By feature, how far each scene lies from all the others of its group, where both show usable pixels.
 
     A later scene may show other ground than the reference, while its scenes show the same. So where ``GROUND`` tells
-    halves of it, each half of a scene is compared with the other half of the others, and the two distances are
-    averaged. That is farther than blocks that differ by chance put whole scenes of two places, of twice as much ground
-    each, and makes up for what all blocks of a place have in common. Empty where there are fewer than ``LEAST_SCENES``.
+    blocks of it, one half of a scene's, every other one, is compared with the other half of the others', and the two
+    distances are averaged. That is farther than blocks that differ by chance put whole scenes of two places, of twice
+    as much ground each, and makes up for what all blocks of a place have in common. Empty where there are fewer than
+    ``LEAST_SCENES``.
     """
     if len(scenes) < LEAST_SCENES:
         return {}
@@ -107,7 +108,7 @@ def _counts(samples: Sequence[NDArray], grounds: Sequence[NDArray | None]) -> ND
     parts = np.zeros((len(samples), 2 if split else 1, bins))
     for i, (sample, keep, ground) in enumerate(zip(measured, kept, grounds, strict=True)):
         codes = np.searchsorted(edges, sample[keep], side="right")
-        half = ground[keep] if split and ground is not None else np.zeros(len(codes), np.int64)
+        half = ground[keep] % 2 if split and ground is not None else np.zeros(len(codes), np.int64)
         parts[i] = np.bincount(half * bins + codes, minlength=parts[i].size).reshape(parts[i].shape)
     return parts
 

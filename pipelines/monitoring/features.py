@@ -22,8 +22,11 @@ CONFIDENCE = "map.confidence"
 ENTROPY = "map.entropy"
 MASK = "scene.mask"
 GROUND = "scene.ground"
-"""Which part of the ground a pixel lies on, a small integer: for what a reference can learn of its own spread."""
+"""Which block of ground a pixel lies on, an integer: for what a reference can learn of its own spread."""
 UNWATCHED = (MASK, GROUND)
+DARK = "dark."
+"""What names of features of a scene's darkest pixels begin with."""
+_DARKEST = 0.1
 
 # Sentinel-2 names first, then the words that other sources use.
 _ROLES = {
@@ -79,6 +82,22 @@ def input_features(bands: Sequence[str], pixels: NDArray[np.float32]) -> Columns
     return columns
 
 
+def dark_features(bands: Sequence[str], columns: Columns) -> Columns:
+    """The bands and indices among ``columns`` once more, of the darkest tenth of the pixels alone, NaN elsewhere.
+
+    Water, shadow and dense forest are about as dark everywhere, so what is added to all pixels, haze or an offset, and
+    bands that were exchanged show in them however different the places are (dark-object subtraction, Chavez 1988,
+    rests on the same). Darkness is the mean of the bands.
+    """
+    names = [band_feature(band) for band in bands]
+    if not all(name in columns for name in names):
+        return {}
+    light = np.mean([columns[name] for name in names], axis=0)
+    dark = light <= np.quantile(light, _DARKEST) if len(light) else np.zeros(0, bool)
+    watched = [*names, *indices(bands)]
+    return {DARK + name: np.where(dark, columns[name], np.float32(np.nan)) for name in watched}
+
+
 def output_features(classes: Sequence[str], probabilities: NDArray[np.float32]) -> Columns:
     """Class, confidence and entropy of ``probabilities`` ``(classes, n)``; entropy as a share of its greatest value."""
     safe = np.clip(probabilities, 1e-12, 1)
@@ -107,6 +126,8 @@ def watched(columns: Mapping[str, object]) -> list[str]:
 def plain(feature: str) -> str:
     """A feature as people say it: ``band.B02`` is B02, ``index.ndvi`` NDVI, ``map.class`` class shares."""
     kind, name = feature.split(".", 1)
+    if feature.startswith(DARK):
+        return f"{plain(name)} of the darkest tenth"
     if kind == "index":
         return name.upper()
     if kind in ("detail", "register"):

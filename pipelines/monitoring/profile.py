@@ -18,7 +18,16 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.errors import BadData
 from pipelines.files import replacing
 from pipelines.inference.arrays import Array, host
-from pipelines.monitoring.features import GROUND, MASK, UNUSABLE, Columns, input_features, mask_feature, output_features
+from pipelines.monitoring.features import (
+    GROUND,
+    MASK,
+    UNUSABLE,
+    Columns,
+    dark_features,
+    input_features,
+    mask_feature,
+    output_features,
+)
 from pipelines.monitoring.texture import texture_features
 from pipelines.monitoring.whylogs_compat import DatasetProfile, DatasetProfileView, metadata, schema, serialized
 from pipelines.scenes.scene import MaskBit
@@ -151,9 +160,9 @@ class SceneProfile:
         sample: int,
         shape: tuple[int, int],
         scene: SceneLike,
-        ground: NDArray[np.uint8] | None = None,
+        ground: NDArray[np.int32] | None = None,
     ) -> None:
-        """``ground`` ``(height, width)``, if given, numbers parts of the ground, and the sample says where it lies."""
+        """``ground`` ``(height, width)``, if given, numbers blocks of the ground, and the sample says where it lies."""
         self.bands, self.classes, self.scene = tuple(bands), tuple(classes), scene
         self._ground = ground
         usable = (1 - scene.nodata_share) * (1 - scene.cloud_share)
@@ -193,14 +202,18 @@ class SceneProfile:
         self._parts[rows.start] = columns | {MASK: mask_feature(bits)}
 
     def columns(self) -> Columns:
-        """The sample so far, in the order of rows."""
+        """The sample so far, in the order of rows, with what its darkest pixels show."""
+        seen = self._seen()
+        return seen | dark_features(self.bands, seen)
+
+    def _seen(self) -> Columns:
         parts = [self._parts[start] for start in sorted(self._parts)]
         common = [name for name in (parts[0] if parts else ()) if all(name in part for part in parts)]
         return {name: np.concatenate([part[name] for part in parts]) for name in common}
 
     def facts(self) -> Facts:
         with_data = self._pixels - self._nodata
-        columns = self.columns()
+        columns = self._seen()
         return Facts(
             scene=self.scene.id,
             season=self.scene.season,
@@ -213,7 +226,7 @@ class SceneProfile:
 
     def state(self) -> dict[str, NDArray]:
         """All that was seen so far, as arrays without objects, for another process to go on from."""
-        words = {n: v.astype(str) if v.dtype == object else v for n, v in self.columns().items()}
+        words = {n: v.astype(str) if v.dtype == object else v for n, v in self._seen().items()}
         counts = np.array([self._pixels, self._nodata, self._cloud])
         return {_COUNTS: counts, _PLACES: np.stack([self._rows, self._cols])} | words
 

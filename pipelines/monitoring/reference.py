@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from pipelines.errors import BadData
 from pipelines.files import read_json, replacing, write_json
 from pipelines.monitoring.distance import LEAST_SCENES, apart
-from pipelines.monitoring.features import UNWATCHED, Columns
+from pipelines.monitoring.features import DARK, GROUND, UNWATCHED, Columns
 from pipelines.monitoring.limits import Usual, usual_of
 from pipelines.monitoring.profile import Facts, Profile, logged, merged, merged_facts, read_profile
 from pipelines.monitoring.whylogs_compat import SKETCH
@@ -20,6 +20,8 @@ from pipelines.monitoring.whylogs_compat import SKETCH
 INDEX = "index.json"
 SCENES = 2000
 """Scenes whose samples are held at once, a quarter of a megabyte each; more would add memory and no knowledge."""
+MANY_PLACES = 8
+"""Fewer do not tell how far the darkest pixels of places differ: one may have a lake where the next has none."""
 
 _Key = tuple[str | None, str | None]  # season and zone
 
@@ -54,9 +56,10 @@ def write_reference(folder: Path, samples: Iterable[tuple[Facts, Columns]], by: 
     ``samples`` holds one entry a scene: its facts and its features, as ``SceneProfile.facts()`` and ``.columns()``
     give them. A profile keeps at most ``SKETCH`` pixels, taken evenly from its scenes, so that the same samples
     give the same bytes. Of more than ``SCENES`` scenes so many are taken, the same share of a group throughout and
-    rather from large groups than from small ones. Raises ``BadData`` where no scene has a usable pixel.
+    rather from large groups than from small ones. Of the darkest pixels, groups of at least ``MANY_PLACES`` places
+    alone keep what they show. Raises ``BadData`` where no scene has a usable pixel.
     """
-    groups = _grouped(samples, by)
+    groups = {key: _telling(group) for key, group in _grouped(samples, by).items()}
     if not groups:
         raise BadData("No scene has a usable pixel, so there is nothing to compare later scenes with; check the masks.")
     groups.setdefault((None, None), [sample for key in sorted(groups, key=str) for sample in groups[key]])
@@ -85,6 +88,18 @@ def _grouped(samples: Iterable[tuple[Facts, Columns]], by: Sequence[str]) -> dic
     return dict(groups)
 
 
+def _telling(group: list[tuple[Facts, Columns]]) -> list[tuple[Facts, Columns]]:
+    if _places([columns for _, columns in group]) >= MANY_PLACES:
+        return group
+    return [(facts, {n: v for n, v in columns.items() if not n.startswith(DARK)}) for facts, columns in group]
+
+
+def _places(scenes: Sequence[Columns]) -> float:
+    """How many places without common ground the scenes amount to: one, if all show the same; 0 where it is unknown."""
+    blocks = [np.unique(scene[GROUND]) for scene in scenes if GROUND in scene]
+    return len(np.unique(np.concatenate(blocks))) / float(np.mean([len(b) for b in blocks])) if blocks else 0.0
+
+
 def group_key(facts: Facts, by: Sequence[str]) -> _Key:
     """The season and zone that a profile is grouped under; ``None`` for what ``by`` leaves out."""
     return (facts.season if "season" in by else None, facts.zone if "zone" in by else None)
@@ -98,7 +113,8 @@ def group_name(key: _Key) -> str:
 def _write_group(folder: Path, key: _Key, samples: Sequence[tuple[Facts, Columns]]) -> Entry:
     facts = merged_facts([f for f, _ in samples])
     columns = [c for _, c in samples]
-    together = {name: _thinned([c[name] for c in columns]) for name in columns[0] if name not in UNWATCHED}
+    names = [name for name in columns[0] if name not in UNWATCHED and all(name in c for c in columns)]
+    together = {name: _thinned([c[name] for c in columns]) for name in names}
     pixels = min(len(values) for values in together.values())
     name = f"{group_name(key)}.bin"
     logged(together, facts.model_copy(update={"pixels": pixels})).write(folder / name)

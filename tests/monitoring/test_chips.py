@@ -66,7 +66,7 @@ def test_each_train_scene_is_sampled_in_physical_units_without_its_clouds(store:
 
 def test_the_sample_repeats(store: ChipStore):
     (_, one), (_, other) = (next(iter(chip_samples(store, 500))) for _ in range(2))
-    assert all(np.array_equal(one[name], other[name]) for name in one)
+    np.testing.assert_equal(one, other)
 
 
 def test_looks_are_of_train_chips_in_physical_units_without_clouds(store: ChipStore, tmp_path: Path):

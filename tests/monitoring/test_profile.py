@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines.errors import BadData
@@ -92,8 +93,7 @@ def test_a_profile_is_read_back_as_it_was_written(tmp_path: Path):
     profile.write(tmp_path / "p.bin")
     again = read_profile(tmp_path / "p.bin")
     assert again.facts == profile.facts and again.facts.when == when
-    again.write(tmp_path / "q.bin")
-    assert (tmp_path / "q.bin").read_bytes() == (tmp_path / "p.bin").read_bytes()
+    pd.testing.assert_frame_equal(again.view.to_pandas().sort_index(), profile.view.to_pandas().sort_index())
 
 
 def test_whylogs_itself_reads_the_file(tmp_path: Path):
