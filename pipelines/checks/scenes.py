@@ -29,7 +29,7 @@ def failures(
     if not rows:
         return {}
     found: dict[str, list[str]] = {}
-    for finding in run("scenes", table(rows, scenes.bands), expectations(scenes), docs, when):
+    for finding in run("scenes", table(rows, scenes.image_bands), expectations(scenes), docs, when):
         if finding.row is None:
             raise BadData(f"The scenes cannot be checked: {finding.sentence} This is a fault of the checks.")
         found.setdefault(str(finding.row), []).append(finding.sentence)
@@ -57,7 +57,7 @@ def table(rows: Sequence[dict[str, Any]], bands: Sequence[str]) -> pd.DataFrame:
 def expectations(scenes: Scenes) -> list[Expectation]:
     """In the order in which their findings are told."""
     e, checks, (lowest, highest) = gx.expectations, scenes.checks, scenes.checks.value_range
-    bands = " ".join(scenes.bands)
+    bands = " ".join(scenes.image_bands)
     wanted: list[Expectation] = [
         e.ExpectColumnValuesToBeUnique(column="id", description="each scene has an id of its own"),
         e.ExpectColumnValuesToBeInSet(column="bands", value_set=[bands], description=f"the bands are {bands}"),
@@ -76,7 +76,7 @@ def expectations(scenes: Scenes) -> list[Expectation]:
         rule = f"{column} lies between {low} and {high} degrees"
         wanted.append(e.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, description=rule))
     rule = f"1st and 99th percentile lie between {lowest} and {highest} (params.scenes.checks.value_range)"
-    for band in scenes.bands:
+    for band in scenes.image_bands:
         for statistic in ("p01", "p99"):
             column = f"{band}_{statistic}"
             wanted += [

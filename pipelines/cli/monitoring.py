@@ -93,7 +93,7 @@ def write_page(run: Run) -> None:
     version = collected(folder).version
     bundle = open_bundle(f"models:/{params.project}/{version}") if version else None
     known = read_looks(bundle.folder / REFERENCE / "inputs") if bundle else None
-    bands = bundle.contract.band_names if bundle else tuple(params.scenes.bands)
+    bands = bundle.contract.band_names if bundle else tuple(params.scenes.image_bands)
     page, verdict = report_run(
         _maps(params, version),
         settings().catalog / params.project,

@@ -51,6 +51,19 @@ class CloudMask(_Section):
         return self
 
 
+class Stack(_Section):
+    dates: Annotated[int, Field(ge=2, le=32)]
+    days: Annotated[float, Field(gt=0)]
+    apart: Annotated[float, Field(gt=0)] = 1
+    max_cloud: Annotated[float, Field(ge=0, le=100)] = 100
+
+    @model_validator(mode="after")
+    def _room(self) -> Self:
+        if self.apart * (self.dates - 1) > self.days:
+            raise ValueError(f"{self.dates} dates {self.apart:g} days apart do not fit into {self.days:g} days")
+        return self
+
+
 class SceneChecks(_Section):
     max_nodata: Share
     value_range: tuple[float, float]
@@ -75,6 +88,7 @@ class Scenes(_Section):
     unplaced: Annotated[float, Field(gt=0)] | None = None
     radiometry: Radiometry
     cloud_mask: CloudMask = CloudMask()
+    stack: Stack | None = None
     shard: Annotated[int, Field(ge=1)] = 8
     checks: SceneChecks
 
@@ -82,7 +96,7 @@ class Scenes(_Section):
     def _consistent(self) -> Self:
         if self.dates and self.dates[0] > self.dates[1]:
             raise ValueError(f"dates must be [first, last], and {self.dates[0]} is after {self.dates[1]}")
-        if len(set(self.bands)) != len(self.bands):
+        if len(set(self.image_bands)) != len(self.image_bands):
             raise ValueError("band names must differ from each other")
         if self.assets and len(self.assets) != len(self.bands):
             raise ValueError(f"{len(self.assets)} assets for {len(self.bands)} bands; give one asset a band, or none")
@@ -91,11 +105,19 @@ class Scenes(_Section):
             if isinstance(value, tuple) and len(value) != len(self.bands):
                 raise ValueError(f"radiometry.{name} has {len(value)} values for {len(self.bands)} bands")
         if model := self.cloud_mask.model:
+            if self.stack:
+                raise ValueError(f"{model} looks at one date; leave out stack, or name an asset in cloud_mask")
             if absent := [name for name in self.cloud_mask.bands.values() if name not in self.bands]:
                 raise ValueError(f"cloud_mask.bands has {', '.join(absent)}, which is not among scenes.bands")
             if self.radiometry.units != "reflectance":
                 raise ValueError(f"{model} looks for cloud in reflectance, not in {self.radiometry.units}")
         return self
+
+    @property
+    def image_bands(self) -> tuple[str, ...]:
+        """The bands of a scene's image: ``bands``, and in a stack those of earlier dates, ``B02-1`` the date before."""
+        dates = self.stack.dates if self.stack else 1
+        return self.bands + tuple(f"{band}-{date}" for date in range(1, dates) for band in self.bands)
 
     @property
     def nodata_is_nan(self) -> bool:

@@ -144,7 +144,7 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
             f"None of the {len(scenes)} scenes of {catalog} has labels from {place}. {' '.join(told)} Correct "
             "labels.source or labels.match, or ingest scenes of the labelled places."
         )
-    _alike(taken, params.scenes.bands)
+    _alike(taken, params.scenes.image_bands)
     far = [s for s, shift in shifts.items() if shift.measurable and shift.pixels > params.labels.max_shift]
     warnings = [
         f"Labels of {id} lie {shifts[id].pixels:g} pixels off their image (dx {shifts[id].dx:g}, "
@@ -155,7 +155,7 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
         log.warning(warning)
     manifest = Manifest(
         project=params.project,
-        bands=params.scenes.bands,
+        bands=params.scenes.image_bands,
         dtype=taken[0].dtype,
         scenes=tuple(scene.model_copy(update={"source": ""}) for scene in taken),
         labels=_copy_labels(source.files(taken), place, data / "labels"),

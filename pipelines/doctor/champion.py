@@ -36,7 +36,7 @@ def champion(params: Params) -> list[Finding]:
     findings = [
         fault(name, f"It {verb} {', '.join(theirs)}, and params.yaml says {', '.join(ours)}.", do)
         for verb, theirs, ours, do in (
-            ("takes the bands", bundle.contract.band_names, params.scenes.bands, _TRAIN),
+            ("takes the bands", bundle.contract.band_names, params.scenes.image_bands, _TRAIN),
             ("knows the classes", _classes(bundle.contract), _classes(params.labels), _TRAIN),
             ("is for", (bundle.contract.task,), (params.task,), _TRAIN),
             ("reads pixels as", (bundle.contract.radiometry,), (params.scenes.radiometry.kind,), _TRAIN),

@@ -27,7 +27,10 @@ class Quantity(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A scene in the source. ``hrefs`` holds one single-band file a band, or one file with all bands."""
+    """A scene in the source. ``hrefs`` holds one single-band file a band, or one file with all bands.
+
+    ``earlier`` are the dates of the same ``place`` that are stacked below it, the latest first.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,7 +43,15 @@ class Candidate(BaseModel):
     baseline: str | None = None
     offset_applied: bool | None = None  # the catalog's claim that DN offsets were already taken out of the pixels
     quantities: tuple[Quantity | None, ...] = ()  # one for each of ``hrefs``
+    place: str = ""  # the same for scenes on the same grid; "": unknown
+    cloud_cover: float | None = None  # percent, as the source states it
+    earlier: tuple[Candidate, ...] = ()
     fingerprint: str = ""
+
+    @property
+    def dates(self) -> tuple[Candidate, ...]:
+        """The scene itself and its earlier dates."""
+        return (self, *self.earlier)
 
 
 class Refused(BaseModel):

@@ -107,8 +107,19 @@ def fingerprint(catalog: Path, id: str) -> str | None:
     return told
 
 
-def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, bands: Sequence[dict[str, Any]]) -> None:
-    """Write the STAC item of ``scene`` to ``folder``; ``bands`` as the raster extension describes them."""
+def write_item(
+    folder: Path,
+    scene: Scene,
+    *,
+    fingerprint: str,
+    dated: bool,
+    bands: Sequence[dict[str, Any]],
+    earlier: Sequence[str] = (),
+) -> None:
+    """Write the STAC item of ``scene`` to ``folder``; ``bands`` as the raster extension describes them.
+
+    ``earlier`` are the hrefs of the items or files of the earlier dates in a stack.
+    """
     item = pystac.Item(scene.id, scene.geometry, list(scene.bbox), scene.datetime, properties={})
     item.stac_extensions = list(_EXTENSIONS)
     item.properties |= {
@@ -130,8 +141,9 @@ def write_item(folder: Path, scene: Scene, *, fingerprint: str, dated: bool, ban
     item.assets = {"image": image, "mask": bits}
     for rel in ("root", "parent"):
         item.add_link(pystac.Link(rel, "../../catalog.json", media_type="application/json"))
-    if "://" in scene.source:
-        item.add_link(pystac.Link("via", scene.source))
+    for source in (scene.source, *earlier):
+        if "://" in source:
+            item.add_link(pystac.Link("via", source))
     write_json(folder / f"{scene.id}.json", item.to_dict(include_self_link=False, transform_hrefs=False))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +37,23 @@ _COG = {"driver": "COG", "BLOCKSIZE": "512", "COMPRESS": "DEFLATE", "BIGTIFF": "
 def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Path) -> Scene:
     """Bring ``candidate`` into ``staging/scenes/<id>``, whole or not at all, in memory bounded by a few windows.
 
-    Pixels keep the values and the type that they have at the source. Raises ``BadData`` if the scene is unusable,
+    Pixels keep the values and the type that they have at the source. Those of earlier dates follow as further bands,
+    and a pixel without data or under cloud in one date is so in the scene. Raises ``BadData`` if the scene is unusable,
     ``SwathError`` if its source cannot be reached.
     """
     folder = staging / "scenes" / safe_id(candidate.id)
     with gdal(), replacing(folder) as draft:
         draft.mkdir()
-        with bands_of(candidate, scenes, area) as bands:
-            tally = _copy(bands, scenes.bands, draft)
+        with ExitStack() as opened:
+            dates = [opened.enter_context(bands_of(date, scenes, area)) for date in candidate.dates]
+            bands = _of_one_grid(candidate, dates)
+            tally = _copy(dates, scenes.image_bands, draft)
             if not tally.valid:
                 raise BadData(
                     f"{candidate.source} has no data in any of its pixels (in the area asked for, nodata "
                     f"{bands.nodata}); check the area and params.scenes.nodata."
                 )
-            settled, sentence = settle(
-                scenes.radiometry,
-                scenes.bands,
-                list(tally.percentile(DARK)),
-                baseline=candidate.baseline,
-                offset_applied=candidate.offset_applied,
-                quantities=bands.quantities,
-            )
+            settled, sentence = _settled(candidate, scenes, dates, list(tally.percentile(DARK)))
             clouds = _clouds(candidate, scenes, bands, tally, settled, draft)
             scene = _finish(candidate, bands, tally, settled, (sentence, clouds), draft)
         statistics = _statistics(scene, tally)
@@ -65,14 +63,59 @@ def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Pa
                 "params.scenes.nodata, or correct the pixels."
             )
         described = [_described(scene, band, statistics[band.name]) for band in scene.bands]
-        write_item(draft, scene, fingerprint=candidate.fingerprint, dated=candidate.dated, bands=described)
+        earlier = [public(date.source) for date in candidate.earlier]
+        write_item(
+            draft, scene, fingerprint=candidate.fingerprint, dated=candidate.dated, bands=described, earlier=earlier
+        )
         row = scene.model_dump(mode="json", exclude={"geometry"}) | {"statistics": statistics}
         write_json(rows_folder(staging) / f"{scene.id}.json", row | {"fingerprint": candidate.fingerprint})
     return scene
 
 
-def _copy(bands: Bands, names: tuple[str, ...], draft: Path) -> Tally:
-    """Stream pixels and mask into plain GeoTIFFs beside the COGs to be."""
+def _of_one_grid(candidate: Candidate, dates: Sequence[Bands]) -> Bands:
+    """The bands of the scene itself. Raises ``BadData`` where those of an earlier date do not lie on them."""
+    own = dates[0]
+    for date, bands in zip(candidate.earlier, dates[1:], strict=True):
+        for what, here, there in (
+            ("CRS", str(own.crs), str(bands.crs)),
+            ("transform", tuple(own.transform)[:6], tuple(bands.transform)[:6]),
+            ("size", (own.width, own.height), (bands.width, bands.height)),
+            ("pixel type", own.dtype, bands.dtype),
+            ("nodata value", str(own.nodata), str(bands.nodata)),
+        ):
+            if here != there:
+                raise BadData(
+                    f"{candidate.id} cannot be stacked on {date.id}: its {what} is {here}, there {there}; "
+                    "bring the dates of a place onto one grid, or leave out params.scenes.stack."
+                )
+    return own
+
+
+def _settled(
+    candidate: Candidate, scenes: Scenes, dates: Sequence[Bands], dark: list[float]
+) -> tuple[tuple[Band, ...], str]:
+    """What the pixels of each date mean; dates of two baselines may lie in one stack."""
+    names, each = scenes.image_bands, len(scenes.bands)
+    found: list[Band] = []
+    sentences = []
+    for number, (date, bands) in enumerate(zip(candidate.dates, dates, strict=True)):
+        own = slice(number * each, (number + 1) * each)
+        settled, sentence = settle(
+            scenes.radiometry,
+            names[own],
+            dark[own],
+            baseline=date.baseline,
+            offset_applied=date.offset_applied,
+            quantities=bands.quantities,
+        )
+        found += settled
+        sentences.append(f"{date.id}: {sentence}" if candidate.earlier else sentence)
+    return tuple(found), " ".join(sentences)
+
+
+def _copy(dates: Sequence[Bands], names: tuple[str, ...], draft: Path) -> Tally:
+    """Stream pixels and mask into plain GeoTIFFs beside the COGs to be; a pixel is masked that a date does not show."""
+    bands = dates[0]
     tally = Tally(len(names), bands.width, bands.height)
     grid = _DRAFT | {"crs": bands.crs, "transform": bands.transform, "width": bands.width, "height": bands.height}
     profile = grid | {"count": len(names), "dtype": bands.dtype, "nodata": bands.nodata, "PHOTOMETRIC": "MINISBLACK"}
@@ -83,7 +126,9 @@ def _copy(bands: Bands, names: tuple[str, ...], draft: Path) -> Tally:
         image.descriptions = names
         image.colorinterp = [ColorInterp.gray] + [ColorInterp.undefined] * (len(names) - 1)
         for window in bands.windows():
-            pixels, bits = bands.read(window)
+            parts, masks = zip(*(date.read(window) for date in dates), strict=True)
+            pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
+            bits = np.bitwise_or.reduce(masks)
             tally.add(window, pixels, bits)
             image.write(pixels, window=window)
             mask.write(bits, 1, window=window)
@@ -96,7 +141,8 @@ def _clouds(
     """How cloud and shadow were found; by the model now, which needs the radiometry, or with the pixels before."""
     asked = scenes.cloud_mask
     if candidate.mask is not None:
-        return f"Classes of the asset {asked.asset}: cloud {list(asked.cloud)}, shadow {list(asked.shadow)}."
+        where = " of any date" if candidate.earlier else ""
+        return f"Classes of the asset {asked.asset}{where}: cloud {list(asked.cloud)}, shadow {list(asked.shadow)}."
     if asked.model is None:
         return None
     files = draft / "image.draft.tif", draft / "mask.draft.tif"

@@ -43,7 +43,7 @@ def _candidate(
 ) -> Iterator[Candidate | Refused]:
     name, fingerprint = PurePosixPath(href).name, digest([href, content])
     try:
-        footprint, tag = _header(href, links)
+        footprint, tag, place = _header(href, links)
     except BadData as error:
         yield Refused(id=PurePosixPath(href).stem, source=href, reason=str(error), fingerprint=fingerprint)
         return
@@ -58,16 +58,18 @@ def _candidate(
         source=href,
         hrefs=(href,),
         baseline=baseline_in(name),
+        place=place,
         fingerprint=fingerprint,
     )
 
 
-def _header(href: str, links: Links) -> tuple[dict[str, Any] | None, str | None]:
+def _header(href: str, links: Links) -> tuple[dict[str, Any] | None, str | None, str]:
     with opened(href, links) as dataset:
         tag = dataset.tags().get("TIFFTAG_DATETIME")
         if dataset.crs is None:
-            return None, tag  # fetching refuses it, with the reason
-        return footprint(dataset.crs, dataset.transform, dataset.width, dataset.height, href)[0], tag
+            return None, tag, ""  # fetching refuses it, with the reason
+        place = digest([dataset.crs.to_string(), tuple(dataset.transform)[:6], dataset.shape])
+        return footprint(dataset.crs, dataset.transform, dataset.width, dataset.height, href)[0], tag, place
 
 
 def _files(source: str, endings: tuple[str, ...]) -> Iterator[tuple[str, list[Any]]]:

@@ -13,6 +13,7 @@ from pipelines.scenes.area import Bounds
 from pipelines.scenes.candidate import Candidate, Refused, digest, safe_id
 from pipelines.scenes.clouds import require_model
 from pipelines.scenes.dates import Dates
+from pipelines.scenes.stacks import reaching_back, stacked
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,17 @@ def search(scenes: Scenes, area: Bounds | None, dates: Dates) -> tuple[list[Cand
     require_model(scenes.cloud_mask)
     # without a model these shape nothing, and catalogs from before there was one keep their scenes
     idle = None if scenes.cloud_mask.model else {"cloud_mask": {"model", "level", "bands"}}
-    kept = {"assets", "bands", "nodata", "radiometry", "cloud_mask", "unplaced"}
+    kept = {"assets", "bands", "nodata", "radiometry", "cloud_mask", "unplaced"} | (
+        {"stack"} if scenes.stack else set()
+    )
     shaping = [area, scenes.model_dump(include=kept, exclude=idle)]
     taken: dict[str, Candidate] = {}
     refused: list[Refused] = []
-    for found in _offered(scenes, area, dates):
+    if scenes.stack:
+        offered = stacked(_offered(scenes, area, reaching_back(dates, scenes.stack)), scenes.stack, dates)
+    else:
+        offered = _offered(scenes, area, dates)
+    for found in offered:
         entry = found.model_copy(update={"fingerprint": digest([found.id, found.fingerprint, shaping])})
         if isinstance(entry, Refused):
             refused.append(entry)

@@ -205,6 +205,7 @@ def _candidate(item: pystac.Item, scenes: Scenes, links: Links) -> Candidate:
     files = [*assets, mask] if mask else assets
     baseline = next((str(properties[k]) for k in _BASELINES if properties.get(k) is not None), None)
     flag = next((properties[k] for k in _FLAGS if isinstance(properties.get(k), bool)), None)
+    cloud = properties.get("eo:cloud_cover")
     return Candidate(
         id=item.id,
         datetime=when,
@@ -214,8 +215,19 @@ def _candidate(item: pystac.Item, scenes: Scenes, links: Links) -> Candidate:
         baseline=baseline or baseline_in(item.id),
         offset_applied=flag,
         quantities=tuple(_quantity(asset) for asset in assets),
+        place=_place(item, assets[0]),
+        cloud_cover=float(cloud) if isinstance(cloud, int | float) else None,
         fingerprint=digest([properties, [_content(_href(a, links), a.to_dict()) for a in files]]),
     )
+
+
+def _place(item: pystac.Item, image: pystac.Asset) -> str:
+    """The grid by the projection extension, else the tile by the grid extension, else the footprint."""
+    fields = item.properties | image.extra_fields
+    if fields.get("proj:transform"):
+        code = fields.get("proj:code") or fields.get("proj:epsg")
+        return digest([code, [float(number) for number in fields["proj:transform"]][:6], fields.get("proj:shape")])
+    return str(fields.get("grid:code") or digest(item.geometry))
 
 
 def _when(item: pystac.Item) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ _log = logging.getLogger(__name__)
 _PREFIXES = ("", "network.", "model.", "module.", "encoder.", "backbone.", "model.encoder.")
 _ENCODERS = (*ENCODERS, "encoder.model", BODY)
 _WITHIN = ("state_dict", "model_state_dict", "model", "teacher")  # where a checkpoint keeps its network
+_EARLIER = re.compile(r"-\d+$")  # of a band of an earlier date in a stack
 _LEAST = 0.5  # share of the network's or the encoder's tensors that must be found
 
 
@@ -32,10 +34,10 @@ def load_pretrained(
     ``weights`` is a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file with a state dict, or the name of torchgeo
     weights such as ``ResNet18_Weights.SENTINEL2_ALL_MOCO``. The first convolution keeps the kernels of those of
     ``bands``, the network's, that are in ``weights_bands``, the weights', and gives the mean kernel to the others;
-    without names it is kept where the numbers of bands agree. It is scaled by the ratio of these numbers, so that
-    activations keep their size. Tensors that do not fit, such as a head for other classes, stay random. Raises
-    ``BadData`` when the weights are of another architecture, of other bands or unreadable, ``SwathError`` when they
-    cannot be downloaded.
+    a band of an earlier date, ``B02-1``, has that of ``B02``. Without names it is kept where the numbers of bands
+    agree. It is scaled by the ratio of these numbers, so that activations keep their size. Tensors that do not fit,
+    such as a head for other classes, stay random. Raises ``BadData`` when the weights are of another architecture, of
+    other bands or unreadable, ``SwathError`` when they cannot be downloaded.
     """
     state = _from_file(Path(weights)) if Path(weights).is_file() else _from_torchgeo(weights)
     share, target, fitting = max(
@@ -90,7 +92,8 @@ def _to_bands(kernel: Tensor, count: int, bands: Sequence[str], weights_bands: S
         )
     known = {name: kernel[:, i] for i, name in enumerate(weights_bands)}
     mean = kernel.mean(dim=1)
-    return torch.stack([known.get(name, mean) for name in bands], dim=1) * (former / count)
+    kept = [known.get(name, known.get(_EARLIER.sub("", name), mean)) for name in bands]
+    return torch.stack(kept, dim=1) * (former / count)
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

@@ -80,6 +80,10 @@ def test_bands_that_the_weights_know_keep_their_kernels_in_any_order(tmp_path):
     for band, former in ((0, 2), (2, 1), (3, 0)):
         assert torch.allclose(found[:, band], kernel[:, former] * 3 / 4)
     assert torch.allclose(found[:, 1], kernel.mean(1) * 3 / 4)
+    stack = build(UNET, 4, 5)
+    load_pretrained(stack, str(tmp_path / "encoder.pth"), ["B02", "B04", "B02-1", "B04-1"], ["B04", "B03", "B02"])
+    for band, former in ((0, 2), (1, 0), (2, 2), (3, 0)):
+        assert torch.allclose(first_conv(stack)[1].weight[:, band], kernel[:, former] * 3 / 4)
     turned = build(UNET, 3, 5)
     load_pretrained(turned, str(tmp_path / "encoder.pth"), ["B02", "B03", "B04"], ["B04", "B03", "B02"])
     image = torch.rand(1, 3, 32, 32)
