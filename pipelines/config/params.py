@@ -56,6 +56,7 @@ class Stack(_Section):
     days: Annotated[float, Field(gt=0)]
     apart: Annotated[float, Field(gt=0)] = 1
     max_cloud: Annotated[float, Field(ge=0, le=100)] = 100
+    clouds: Literal["masked", "seen"] = "masked"
 
     @model_validator(mode="after")
     def _room(self) -> Self:

@@ -20,7 +20,7 @@ from pipelines.monitoring.whylogs_compat import SKETCH
 INDEX = "index.json"
 SCENES = 2000
 """Scenes whose samples are held at once, a quarter of a megabyte each; more would add memory and no knowledge."""
-MANY_PLACES = 8
+MANY_PLACES = 12
 """Fewer do not tell how far the darkest pixels of places differ: one may have a lake where the next has none."""
 
 _Key = tuple[str | None, str | None]  # season and zone

@@ -26,7 +26,7 @@ from pipelines.scenes.clouds import mask_clouds
 from pipelines.scenes.footprint import footprint
 from pipelines.scenes.radiometry import DARK, settle
 from pipelines.scenes.remote import gdal
-from pipelines.scenes.scene import Band, Scene
+from pipelines.scenes.scene import Band, MaskBit, Scene
 from pipelines.scenes.staging import rows_folder
 from pipelines.scenes.tally import Tally
 
@@ -37,9 +37,9 @@ _COG = {"driver": "COG", "BLOCKSIZE": "512", "COMPRESS": "DEFLATE", "BIGTIFF": "
 def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Path) -> Scene:
     """Bring ``candidate`` into ``staging/scenes/<id>``, whole or not at all, in memory bounded by a few windows.
 
-    Pixels keep the values and the type that they have at the source. Those of earlier dates follow as further bands,
-    and a pixel without data or under cloud in one date is so in the scene. Raises ``BadData`` if the scene is unusable,
-    ``SwathError`` if its source cannot be reached.
+    Pixels keep the values and the type that they have at the source. Those of earlier dates follow as further bands;
+    a pixel without data in one date is so in the scene, and one under cloud too, unless ``stack.clouds`` are seen.
+    Raises ``BadData`` if the scene is unusable, ``SwathError`` if its source cannot be reached.
     """
     folder = staging / "scenes" / safe_id(candidate.id)
     with gdal(), replacing(folder) as draft:
@@ -47,7 +47,10 @@ def fetch(candidate: Candidate, scenes: Scenes, area: Bounds | None, staging: Pa
         with ExitStack() as opened:
             dates = [opened.enter_context(bands_of(date, scenes, area)) for date in candidate.dates]
             bands = _of_one_grid(candidate, dates)
-            tally = _copy(dates, scenes.image_bands, draft)
+            hidden = MaskBit.NODATA
+            if scenes.stack and scenes.stack.clouds == "masked":
+                hidden |= MaskBit.CLOUD | MaskBit.SHADOW
+            tally = _copy(dates, scenes.image_bands, hidden, draft)
             if not tally.valid:
                 raise BadData(
                     f"{candidate.source} has no data in any of its pixels (in the area asked for, nodata "
@@ -113,8 +116,8 @@ def _settled(
     return tuple(found), " ".join(sentences)
 
 
-def _copy(dates: Sequence[Bands], names: tuple[str, ...], draft: Path) -> Tally:
-    """Stream pixels and mask into plain GeoTIFFs beside the COGs to be; a pixel is masked that a date does not show."""
+def _copy(dates: Sequence[Bands], names: tuple[str, ...], hidden: MaskBit, draft: Path) -> Tally:
+    """Stream pixels and mask into plain GeoTIFFs beside the COGs to be; of earlier dates, the bits ``hidden`` count."""
     bands = dates[0]
     tally = Tally(len(names), bands.width, bands.height)
     grid = _DRAFT | {"crs": bands.crs, "transform": bands.transform, "width": bands.width, "height": bands.height}
@@ -128,7 +131,7 @@ def _copy(dates: Sequence[Bands], names: tuple[str, ...], draft: Path) -> Tally:
         for window in bands.windows():
             parts, masks = zip(*(date.read(window) for date in dates), strict=True)
             pixels = np.concatenate(parts) if len(parts) > 1 else parts[0]
-            bits = np.bitwise_or.reduce(masks)
+            bits = np.bitwise_or.reduce([masks[0], *(mask & np.uint8(hidden) for mask in masks[1:])])
             tally.add(window, pixels, bits)
             image.write(pixels, window=window)
             mask.write(bits, 1, window=window)
@@ -141,7 +144,7 @@ def _clouds(
     """How cloud and shadow were found; by the model now, which needs the radiometry, or with the pixels before."""
     asked = scenes.cloud_mask
     if candidate.mask is not None:
-        where = " of any date" if candidate.earlier else ""
+        where = " of any date" if scenes.stack and scenes.stack.clouds == "masked" else ""
         return f"Classes of the asset {asked.asset}{where}: cloud {list(asked.cloud)}, shadow {list(asked.shadow)}."
     if asked.model is None:
         return None

@@ -46,7 +46,7 @@ def stacked(found: Iterable[Candidate | Refused], stack: Stack, dates: Dates) ->
             prints = [scene.fingerprint, *(one.fingerprint for one in earlier)]
             yield scene.model_copy(update={"earlier": earlier, "fingerprint": digest(prints)})
     if alone:
-        log.info("%d scenes have fewer than %d earlier dates within %g days", alone, stack.dates - 1, stack.days)
+        log.info("%d scenes are left out, which lack the %d earlier dates of a stack", alone, stack.dates - 1)
 
 
 def _earlier(scene: Candidate, before: Sequence[Candidate], stack: Stack) -> tuple[Candidate, ...]:

@@ -124,6 +124,13 @@ def test_a_stack_holds_the_pixels_of_each_date_with_its_own_radiometry_under_one
     assert "late: Offset -1000" in scene.radiometry and "early: Offset 0" in scene.radiometry
 
 
+def test_clouds_of_earlier_dates_can_be_left_for_the_network_to_see(tmp_path: Path):
+    scenes, _ = stacked_scenes(tmp_path, stack=TWO | {"clouds": "seen"})
+    scene, _, mask = fetched(scenes, tmp_path / "staging")
+    assert (mask[:16] == MaskBit.NODATA).all() and not mask[16:].any()
+    assert scene.cloud_share == 0
+
+
 def test_without_data_in_one_date_a_pixel_has_none(tmp_path: Path):
     scenes, files = stacked_scenes(tmp_path)
     with rasterio.open(files["early"]["B02"], "r+") as band:
