@@ -215,8 +215,8 @@ def _candidate(item: pystac.Item, scenes: Scenes, links: Links) -> Candidate:
         baseline=baseline or baseline_in(item.id),
         offset_applied=flag,
         quantities=tuple(_quantity(asset) for asset in assets),
-        place=_place(item, assets[0]),
-        cloud_cover=float(cloud) if isinstance(cloud, int | float) else None,
+        place=_place(item, assets[0]) if scenes.stack else "",
+        cloud_cover=float(cloud) if scenes.stack and isinstance(cloud, int | float) else None,
         fingerprint=digest([properties, [_content(_href(a, links), a.to_dict()) for a in files]]),
     )
 

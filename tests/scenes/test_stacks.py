@@ -87,6 +87,24 @@ def test_scenes_without_date_or_grid_are_refused_with_the_reason():
     assert isinstance(nowhere, Refused) and "on which grid" in nowhere.reason
 
 
+def test_what_an_item_says_of_its_grid_tells_its_place(tmp_path: Path):
+    files = write_scene_files(tmp_path / "files", offset=-1000)
+
+    def stacks(*grids: dict[str, Any], **changes: Any) -> list[str]:
+        days = range(1, len(grids) + 1)
+        items = [item(f"d{d}", files, when=f"2024-07-0{d}T14:00:00Z", **g) for d, g in zip(days, grids, strict=True)]
+        return [c.id for c in search(params(write_catalog(tmp_path, items), **changes), None, ANY)[0]]
+
+    one = {"proj:code": "EPSG:32721", "proj:transform": [10, 0, 600000, 0, -10, 9000000]}
+    same = {"proj:code": "EPSG:32721", "proj:transform": [10.0, 0.0, 600000.0, 0.0, -10.0, 9000000.0, 0, 0, 1]}
+    assert stacks(one, same, stack=TWO) == ["d2"]
+    assert stacks(one, one | {"proj:code": "EPSG:32722"}, stack=TWO) == []
+    assert stacks({"grid:code": "MGRS-21JYG"}, {"grid:code": "MGRS-21JYH"}, stack=TWO) == []
+    strange = {"proj:transform": ["ten"]}
+    assert stacks(strange, strange) == ["d1", "d2"]  # of no matter where nothing is stacked
+    assert stacks(strange, strange, stack=TWO) == []
+
+
 def stacked_scenes(folder: Path, **changes: Any) -> tuple[Scenes, dict[str, dict[str, Path]]]:
     """A catalog of an early scene without the offset and a late one with it, and the parameters of a stack of two."""
     cloudy = np.full((128, 128), 4, np.uint8)
