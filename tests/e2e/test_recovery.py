@@ -50,7 +50,9 @@ def test_a_push_of_the_labels_that_were_asked_for_makes_a_champion_that_recovers
     system: System, recovery: Recovery
 ) -> None:
     scores, old, new = recovery.scores, recovery.old, recovery.new
-    assert scores.changed[old] < scores.usual[old] - 0.05, "haze must cost the champion something"
+    # two epochs leave a champion that is worth next to nothing on some processors
+    cost = min(0.05, scores.usual[old] / 5)
+    assert scores.changed[old] < scores.usual[old] - cost, "haze must cost the champion something"
     assert scores.changed[new] > scores.changed[old] + 0.05
     assert "beats the champion" in recovery.reasons[0] and "trained on left out" not in recovery.reasons[0]
     champion = mlflow.MlflowClient(tracking_uri=system.services.mlflow).get_model_version_by_alias("sample", "champion")
