@@ -384,23 +384,3 @@ def test_the_plan_of_a_shard_is_that_of_this_shard_alone(tmp_path: Path) -> None
     assert [scene.id for scene in read_shard(tmp_path, "r", 0).scenes] == ["s0"]
     with pytest.raises(BadData, match="has the shards 0 to 0, not 1"):
         read_shard(tmp_path, "r", 1)
-
-
-def test_stacks_are_made_once_as_their_dates_arrive_and_anew_when_one_of_these_changes(tmp_path: Path) -> None:
-    whens = {"july": "2024-07-01T14:00:00Z", "august": "2024-08-01T14:00:00Z", "september": "2024-09-01T14:00:00Z"}
-    files = {n: write_scene_files(tmp_path / n, offset=-1000, seed=i) for i, n in enumerate(whens)}
-    write_catalog(tmp_path, [item(n, files[n], when=when) for n, when in whens.items()])
-    project = Project(tmp_path / "project", tmp_path)
-    values = yaml.safe_load((project.folder / "params.yaml").read_text())
-    values["scenes"]["stack"] = {"dates": 2, "days": 40}
-    (project.folder / "params.yaml").write_text(yaml.safe_dump(values))
-    assert project.swath("all", "--until", "2024-08-15")["ids"] == ["august"]
-    assert project.swath("all", "--since", "2024-08-15")["ids"] == ["september"]
-    assert project.swath("all")["changed"] is False
-    bands = ["B02", "B03", "B11", "B02-1", "B03-1", "B11-1"]
-    assert [[b.name for b in scene.bands] for scene in read_scenes(project.catalog)] == [bands, bands]
-    before = project.tree()
-    write_scene_files(tmp_path / "july", offset=-1000, seed=9)
-    assert project.swath("all")["ids"] == ["august"]  # the one that july lies in
-    changed = {Path(name).parts[-2] for name, digest in project.tree().items() if before[name] != digest}
-    assert changed == {"august"}

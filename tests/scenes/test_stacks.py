@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -17,12 +18,14 @@ from pydantic import ValidationError
 from pipelines.config.params import Scenes, Stack
 from pipelines.errors import BadData
 from pipelines.scenes.candidate import Candidate, Refused
+from pipelines.scenes.catalog import read_scenes
 from pipelines.scenes.dates import Dates
 from pipelines.scenes.fetch import fetch
 from pipelines.scenes.scene import MaskBit, Scene
 from pipelines.scenes.search import search
 from pipelines.scenes.stacks import stacked
 from tests.scenes.sources import item, params, write_band, write_catalog, write_scene_files
+from tests.scenes.test_ingest import Project
 
 ANY = Dates(None, None)
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -184,3 +187,23 @@ def test_dates_of_two_grids_are_refused_by_name(tmp_path: Path):
 def test_stacks_that_cannot_be_are_refused_at_once(changes: dict[str, Any], sentence: str):
     with pytest.raises(ValidationError, match=sentence):
         params("source", **changes)
+
+
+def test_stacks_are_made_once_as_their_dates_arrive_and_anew_when_one_of_these_changes(tmp_path: Path) -> None:
+    whens = {"july": "2024-07-01T14:00:00Z", "august": "2024-08-01T14:00:00Z", "september": "2024-09-01T14:00:00Z"}
+    files = {n: write_scene_files(tmp_path / n, offset=-1000, seed=i) for i, n in enumerate(whens)}
+    write_catalog(tmp_path, [item(n, files[n], when=when) for n, when in whens.items()])
+    project = Project(tmp_path / "project", tmp_path)
+    values = yaml.safe_load((project.folder / "params.yaml").read_text())
+    values["scenes"]["stack"] = {"dates": 2, "days": 40}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(values))
+    assert project.swath("all", "--until", "2024-08-15")["ids"] == ["august"]
+    assert project.swath("all", "--since", "2024-08-15")["ids"] == ["september"]
+    assert project.swath("all")["changed"] is False
+    bands = ["B02", "B03", "B11", "B02-1", "B03-1", "B11-1"]
+    assert [[b.name for b in scene.bands] for scene in read_scenes(project.catalog)] == [bands, bands]
+    before = project.tree()
+    write_scene_files(tmp_path / "july", offset=-1000, seed=9)
+    assert project.swath("all")["ids"] == ["august"]  # the one that july lies in
+    changed = {Path(name).parts[-2] for name, digest in project.tree().items() if before[name] != digest}
+    assert changed == {"august"}
