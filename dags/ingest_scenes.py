@@ -7,12 +7,12 @@ from airflow.sdk import DAG, Param
 
 from plugins import assets
 from plugins.commands import PLAN, PlanOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, DAYS, cron, day_param, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, DAYS, day_param, revision_of, revision_param, schedule
 from plugins.revision import backfilled_day
 
 with DAG(
     dag_id="ingest_scenes",
-    schedule=cron("@daily"),
+    schedule=schedule("@daily"),
     tags=["swath", "scenes"],
     description="Search for scenes, fetch and validate them, publish them to the catalog",
     params={

@@ -8,11 +8,11 @@ from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Param
 
 from plugins.commands import SwathOperator
-from plugins.defaults import DAG_ARGS, cron, revision_param
+from plugins.defaults import DAG_ARGS, revision_param, schedule
 
 with DAG(
     dag_id="maintain",
-    schedule=cron("@weekly"),
+    schedule=schedule("@weekly"),
     tags=["swath", "upkeep"],
     description="Retention of runs, cache, artifacts and metadata; orphans",
     params={

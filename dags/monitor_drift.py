@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk import DAG
 
 from plugins import assets
 from plugins.commands import SwathOperator
-from plugins.defaults import DAG_ARGS, cron, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, revision_of, revision_param, schedule
 from plugins.notices import tell_drift
 
 with DAG(
     dag_id="monitor_drift",
-    schedule=AssetOrTimeSchedule(timetable=cron("0 7 * * *"), assets=assets.predictions),
+    schedule=schedule("0 7 * * *", assets.predictions),
     tags=["swath", "drift"],
     description="Profile, compare, report, decide",
     params={"revision": revision_param()},

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, AssetOrTimeSchedule
+from airflow.sdk import DAG
 
 from plugins import assets
 from plugins.commands import PLAN, PlanOperator, SwathOperator
-from plugins.defaults import DAG_ARGS, DAYS, cron, revision_of, revision_param
+from plugins.defaults import DAG_ARGS, DAYS, revision_of, revision_param, schedule
 
 with DAG(
     dag_id="predict_scenes",
-    schedule=AssetOrTimeSchedule(timetable=cron("0 5 * * *"), assets=(assets.scenes | assets.champion)),
+    schedule=schedule("0 5 * * *", assets.scenes | assets.champion),
     tags=["swath", "maps"],
     description="Plan, predict over shards of scenes, publish",
     params={"revision": revision_param()},

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import CronTriggerTimetable, Param
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable, Param
+from airflow.sdk.definitions.asset import BaseAsset
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
@@ -32,6 +35,8 @@ def deadline(hours: float) -> DeadlineAlert:
     )
 
 
+log = logging.getLogger(__name__)
+
 # A DAG run holds for its project; two at once would race for the same catalog, branch and alias.
 DAG_ARGS: dict[str, Any] = {
     "catchup": False,
@@ -42,13 +47,26 @@ DAG_ARGS: dict[str, Any] = {
 }
 
 
-def cron(expression: str) -> CronTriggerTimetable:
-    """The schedule ``expression`` in UTC, which a DAG that is switched on waits for, unless its time was just now.
+def schedule(
+    expression: str, events: BaseAsset | None = None
+) -> CronTriggerTimetable | AssetOrTimeSchedule | BaseAsset | None:
+    """At the times of ``expression`` in UTC, and at ``events``; at these alone where ``SWATH_SCHEDULE`` is ``off``.
 
+    A DAG that is switched on waits for its next time, unless that was just now.
     Airflow's own default runs it at once when its last time is less than a tenth of the interval ago: the first
     `make run` of an installation would ingest twice in the two hours after midnight.
     """
-    return CronTriggerTimetable(expression, timezone="UTC", run_immediately=timedelta(minutes=2))
+    if not _by_the_clock():
+        return events
+    times = CronTriggerTimetable(expression, timezone="UTC", run_immediately=timedelta(minutes=2))
+    return AssetOrTimeSchedule(timetable=times, assets=events) if events else times
+
+
+def _by_the_clock() -> bool:
+    told = os.environ.get("SWATH_SCHEDULE") or "on"
+    if told not in ("on", "off"):
+        log.error("SWATH_SCHEDULE is %r, and must be on or off; on is taken.", told)
+    return told != "off"
 
 
 def revision_param() -> Param:

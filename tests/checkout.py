@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -21,16 +19,6 @@ SMALL: dict[str, dict[str, object]] = {
     "evaluate": {"bootstrap": 100, "baseline": False},
     "gate": {"class_floor": 0.0, "scene_floor": 0.0},
 }
-
-
-def wait_past_midnight() -> None:
-    """To be called before Airflow starts: a DAG with the schedule `@daily` starts a run of its own, one more than tests
-    count on, when it is switched on within two minutes of midnight, or was read before and is switched on after."""
-    now = datetime.now(UTC)
-    since = (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
-    if since > 24 * 3600 - 300:
-        since -= 24 * 3600
-    time.sleep(max(0.0, 125 - since))
 
 
 def copy_tree(folder: Path, *only: str) -> None:

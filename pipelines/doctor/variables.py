@@ -47,6 +47,7 @@ KNOWN = frozenset(
         "SWATH_REVISION",
         "SWATH_RUN",
         "SWATH_S3_MEMORY",
+        "SWATH_SCHEDULE",
         "SWATH_SERVICE_MEMORY",
         "SWATH_STATSD_HOST",
         "SWATH_STATSD_ON",

@@ -59,6 +59,7 @@ def set_stage(checkout: Path, say: Say) -> None:
         "SWATH_GIT_BRANCH": here.git_branch,
         "SWATH_DVC_REMOTE": here.dvc_remote,
         "SWATH_DVC_CACHE": str(here.dvc_cache),
+        "SWATH_SCHEDULE": "off",  # a run at its hour would take the scenes before the one that is followed
     }
     stop()
     shutil.rmtree(home, ignore_errors=True)

@@ -19,7 +19,7 @@ from pipelines.local import services as embedded
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import DagResult, run_chain
 from pipelines.local.services import Services
-from tests.checkout import ROOT, SMALL, make_repository, wait_past_midnight
+from tests.checkout import ROOT, SMALL, make_repository
 from tests.cluster.cluster import GATEWAY, Cluster
 from tests.cluster.compose import TOOL
 from tests.cluster.outages import Outages, Patient, outages_wanted
@@ -79,7 +79,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def env_file(folder: Path) -> Path:
     """As `make secrets` makes it, with what a person adds."""
     secrets = subprocess.run(["sh", ROOT / "docker" / "secrets"], capture_output=True, text=True, check=True).stdout
-    lines = [f"SWATH_GIT_REMOTE=git://{GIT}/region.git", "SWATH_CPU_TASKS=2", "SWATH_IO_TASKS=2"]
+    lines = [f"SWATH_GIT_REMOTE=git://{GIT}/region.git", "SWATH_CPU_TASKS=2", "SWATH_IO_TASKS=2", "SWATH_SCHEDULE=off"]
     path = folder / ".env"
     path.write_text("\n".join([secrets, *lines]) + "\n", encoding="utf-8")
     return path
@@ -119,8 +119,8 @@ def embedded_run(folder: Path, region: Region) -> Finished:
             patch.delenv(name)
         patch.setenv("SWATH_HOME", str(home))
         patch.setenv("SWATH_GIT_REMOTE", str(region.checkout))
+        patch.setenv("SWATH_SCHEDULE", "off")
         try:
-            wait_past_midnight()
             airflow = Airflow(embedded.start(region.checkout, print))
             with told("embedded chain"):
                 chain = {result.dag: result for result in run_chain(airflow, region.commit, lambda tasks: None)}
@@ -137,7 +137,6 @@ def cluster(folder: Path, env_file: Path) -> Cluster:
 @pytest.fixture(scope="session")
 def production(cluster: Cluster, env_file: Path, region: Region) -> Iterator[Production]:
     secrets = dict(line.split("=", 1) for line in env_file.read_text().splitlines() if "=" in line and line[0] != "#")
-    wait_past_midnight()
     try:
         with told("start of the cluster"):
             cluster.up()

@@ -9,9 +9,8 @@ from airflow.sdk import DAG
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="session")
-def dags() -> dict[str, DAG]:
-    """All DAGs of dags/, by id."""
+def read_dags() -> dict[str, DAG]:
+    """All DAGs of dags/, by id, read anew."""
     found: dict[str, DAG] = {}
     for file in sorted((ROOT / "dags").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"dag_file_{file.stem}", file)
@@ -20,3 +19,8 @@ def dags() -> dict[str, DAG]:
         spec.loader.exec_module(module)
         found[module.dag.dag_id] = module.dag
     return found
+
+
+@pytest.fixture(scope="session")
+def dags() -> dict[str, DAG]:
+    return read_dags()

@@ -15,7 +15,7 @@ from airflow.timetables import trigger
 from airflow.timetables.base import TimeRestriction
 
 from plugins.notices import tell_drift
-from tests.dags.conftest import ROOT
+from tests.dags.conftest import ROOT, read_dags
 
 EXPECTED = {
     "ingest_scenes": ["search", "fetch", "validate", "publish", "complete"],
@@ -101,6 +101,25 @@ def test_a_dag_that_is_switched_on_waits_for_its_time(
             last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
         )
         assert first is not None and first.run_after is not None and first.run_after > now
+
+
+@pytest.mark.parametrize("name", ["ingest_scenes", "predict_scenes", "monitor_drift", "maintain"])
+@pytest.mark.parametrize(("told", "by_the_clock"), [("off", False), ("on", True), ("of", True)])
+def test_the_clock_is_switched_off_for_all_and_events_stay(
+    dags: dict[str, DAG], name: str, told: str, by_the_clock: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWATH_SCHEDULE", told)
+    timetable = decode_timetable(encode_timetable(read_dags()[name].timetable))
+    usual = decode_timetable(encode_timetable(dags[name].timetable))
+    assert _events(timetable) == _events(usual)
+    first = timetable.next_dagrun_info(
+        last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+    )
+    assert (first is not None) == by_the_clock
+
+
+def _events(timetable: Any) -> list[str]:
+    return sorted(asset.name for _, asset in timetable.asset_condition.iter_assets())
 
 
 def test_parsing_imports_nothing_heavy() -> None:

@@ -15,7 +15,7 @@ import pytest
 from pipelines.local.airflow_api import Airflow
 from pipelines.local.chain import CHAIN
 from pipelines.local.services import Services, environment, start, stop
-from tests.checkout import ROOT, SMALL, change_params, make_repository, wait_past_midnight
+from tests.checkout import ROOT, SMALL, change_params, make_repository
 
 _CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _FLAGS = (
@@ -79,6 +79,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         patch.setenv("SWATH_HOME", str(home))
         patch.setenv("SWATH_GIT_REMOTE", str(checkout))
         patch.setenv("SWATH_GIT_INTERVAL", "1")
+        patch.setenv("SWATH_SCHEDULE", "off")  # what starts here is what a test starts, at any hour
         # seconds without a heartbeat after which the work of a dead triggerer is taken over
         patch.setenv("AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD", "15")
         patch.setenv("SWATH_LATE_HOURS", "0.005")  # so that the longer runs of a chain are late
@@ -86,7 +87,6 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         subprocess.run([*sample, "--size", "512", "--scenes", "4"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         made = None
         try:
-            wait_past_midnight()
             made = System(checkout, home, start(checkout, print))
             made.change(**SMALL)  # and leave it uncommitted, as a person at a desk does
             made.airflow.wait_for_dags(list(CHAIN))
