@@ -33,6 +33,7 @@ from pipelines.training.freezing import Freezing
 from pipelines.training.hard import HardChips
 from pipelines.training.history import History
 from pipelines.training.losses import CombinedLoss, class_weights
+from pipelines.training.memory import keep_freed
 from pipelines.training.network import build
 from pipelines.training.object_plots import objects_figure
 from pipelines.training.plots import confusion_figure, curves_figure, review, samples_figure
@@ -143,6 +144,8 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     freezing = [Freezing(settings.freeze)] if settings.freeze and settings.model.weights else []
     averaging = [moving_average(settings.ema)] if settings.ema else []
     cuda = torch.cuda.is_available()
+    if not cuda:
+        keep_freed()
     _quiet()
     trainer = L.Trainer(
         accelerator="gpu" if cuda else "cpu",
