@@ -17,13 +17,15 @@ from pydantic import ValidationError
 
 from pipelines.config.params import Scenes, Stack
 from pipelines.errors import BadData
+from pipelines.files import read_json, write_json
 from pipelines.scenes.candidate import Candidate, Refused
-from pipelines.scenes.catalog import read_scenes
+from pipelines.scenes.catalog import item_path, read_scenes
 from pipelines.scenes.dates import Dates
 from pipelines.scenes.fetch import fetch
 from pipelines.scenes.scene import MaskBit, Scene
 from pipelines.scenes.search import search
 from pipelines.scenes.stacks import stacked
+from tests.scenes.servers import file_server
 from tests.scenes.sources import item, params, write_band, write_catalog, write_scene_files
 from tests.scenes.test_ingest import Project
 
@@ -150,6 +152,20 @@ def test_clouds_of_earlier_dates_can_be_left_for_the_network_to_see(tmp_path: Pa
     scene, _, mask = fetched(scenes, tmp_path / "staging")
     assert (mask[:16] == MaskBit.NODATA).all() and not mask[16:].any()
     assert scene.cloud_share == 0
+
+
+def test_the_item_of_a_stack_links_to_those_of_all_its_dates(tmp_path: Path):
+    _, files = stacked_scenes(tmp_path)
+    for number, (name, found) in enumerate(files.items()):
+        document = read_json(tmp_path / f"item{number}.json")
+        for key, path in found.items():
+            document["assets"][key]["href"] = f"./{path.relative_to(tmp_path)}"
+        write_json(tmp_path / f"item{number}.json", document)
+        assert document["id"] == name
+    with file_server(tmp_path) as (base, _):
+        fetched(params(f"{base}/catalog.json", stack=TWO), tmp_path / "staging")
+        links = read_json(item_path(tmp_path / "staging", "late"))["links"]
+    assert [link["href"] for link in links if link["rel"] == "via"] == [f"{base}/item1.json", f"{base}/item0.json"]
 
 
 def test_without_data_in_one_date_a_pixel_has_none(tmp_path: Path):
