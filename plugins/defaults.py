@@ -15,6 +15,8 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 from plugins.notices import late_hours, tell_failure, tell_late
 from plugins.numbers import number
 
+log = logging.getLogger(__name__)
+
 DAYS = timedelta(days=2)  # for what looks at every pixel of a dataset or of a shard, which grow with the team's region
 
 DEFAULT_ARGS: dict[str, Any] = {
@@ -34,8 +36,6 @@ def deadline(hours: float) -> DeadlineAlert:
         reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(hours=hours), callback=AsyncCallback(tell_late)
     )
 
-
-log = logging.getLogger(__name__)
 
 # A DAG run holds for its project; two at once would race for the same catalog, branch and alias.
 DAG_ARGS: dict[str, Any] = {
