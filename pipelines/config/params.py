@@ -193,6 +193,9 @@ class Chips(_Section):
     shard: Annotated[int, Field(ge=1)] = 2048
 
 
+U_NETS = ("unet", "unetplusplus", "manet")  # of smp, whose decoders have a level for each halving
+
+
 class Model(_Section):
     library: Literal["smp", "torchgeo", "timm", "torchvision"]
     name: str
@@ -200,6 +203,17 @@ class Model(_Section):
     weights: str | None = None  # a file of weights, or the name of torchgeo weights
     weights_bands: tuple[str, ...] = ()
     detail: Annotated[int, Field(ge=0)] = 0
+    depth: Annotated[int, Field(ge=3, le=5)] | None = None  # how often the encoder halves an image; the library's own
+
+    def for_chips(self, side: int) -> Self:
+        """With a depth that suits images of ``side`` pixels, for a U-Net with random weights that was given none.
+
+        Of what a chip's side of ``side`` pixels becomes, 8 are left: on maps of 2 x 2 a 3 x 3 convolution sees mostly
+        padding, and on the sample's chips of 64 px these took almost half of a training step and improved nothing.
+        """
+        if self.depth or self.weights or self.library != "smp" or self.name.lower() not in U_NETS:
+            return self
+        return self.model_copy(update={"depth": min(max((side // 8).bit_length() - 1, 3), 5)})
 
     @property
     def called(self) -> str:
@@ -299,6 +313,8 @@ class Params(_Section):
             raise ValueError(f"train.model.encoder {model.encoder} means nothing to timm; set it to none")
         if model.library not in (fitting := _LIBRARIES[self.task]):
             raise ValueError(f"train.model.library {model.library} is not for {self.task}: take {' or '.join(fitting)}")
+        if model.depth and (model.library != "smp" or model.name.lower() not in U_NETS):
+            raise ValueError(f"train.model.depth is not for {model.name}, but for smp's {', '.join(U_NETS)}; take null")
         if self.task != "segmentation" and model.detail:
             raise ValueError("train.model.detail is for segmentation alone; set it to 0")
         if ("detector" in self.train.loss) != detects or (detects and len(self.train.loss) > 1):

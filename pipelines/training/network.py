@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from torchgeo.models import FCN, FarSeg
 
-from pipelines.config.params import Model
+from pipelines.config.params import U_NETS, Model
 from pipelines.errors import BadData
 from pipelines.training.detector import BODY, Detector, build_detector
 
 ENCODERS = ("encoder", "backbone")  # what the libraries call it
+_DECODER = (256, 128, 64, 32, 16)  # smp's channels, from the coarsest level on
 _FARSEG_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
 
 
@@ -58,7 +59,8 @@ class Whole(nn.Module):
 def build(model: Model, bands: int, classes: int) -> nn.Module:
     """A network with random weights: float32 ``(n, bands, h, w)`` to logits ``(n, classes, h, w)``.
 
-    Sides must be multiples of 32. With ``model.detail`` channels it is ``Detailed``.
+    Sides must be multiples of 32. With ``model.detail`` channels it is ``Detailed``. With ``model.depth`` a U-Net's
+    encoder halves an image so often; else as often as the library's own, mostly five times.
 
     ``smp`` takes every architecture of segmentation-models-pytorch, on its own encoders, on ``tu-`` and the name of a
     timm encoder, or on that name alone. ``torchgeo`` takes ``FCN`` (its encoder is ``none``) and ``FarSeg``. ``timm``
@@ -124,15 +126,35 @@ def _of_smp(model: Model, bands: int, classes: int) -> nn.Module:
         raise BadData(
             f"train.model.encoder {model.encoder!r} is neither an encoder of smp nor of timm; correct the name."
         )
+    shape: dict[str, Any] = {}
+    if model.depth and model.name.lower() in U_NETS:
+        shape = {"encoder_depth": model.depth, "decoder_channels": _DECODER[-model.depth :]}
     try:
         network: nn.Module = smp.create_model(
-            model.name, encoder_name=encoder, encoder_weights=None, in_channels=bands, classes=classes
+            model.name, encoder_name=encoder, encoder_weights=None, in_channels=bands, classes=classes, **shape
         )
     except (ValueError, KeyError, TypeError, RuntimeError) as error:
         raise BadData(
             f"smp cannot put {model.name} on the encoder {model.encoder}: {error}. Choose another pair."
         ) from error
+    if shape:
+        _drop_unused(network.get_submodule(ENCODERS[0]), bands)
     return network
+
+
+def _drop_unused(encoder: nn.Module, bands: int) -> None:
+    """Delete the stages below the depth, which smp keeps: most of an encoder's weights are in its last ones."""
+    used = set()
+    hooks = [part.register_forward_hook(lambda module, *_: used.add(module)) for part in encoder.modules()]
+    was_training = encoder.training
+    with torch.no_grad():
+        encoder.eval()(torch.zeros(1, bands, 64, 64))
+    encoder.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    for name, stage in list(encoder.named_children()):
+        if not used & set(stage.modules()):
+            delattr(encoder, name)
 
 
 def _of_torchgeo(model: Model, bands: int, classes: int) -> nn.Module:

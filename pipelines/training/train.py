@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch.utils.data import DataLoader
 
-from pipelines.config.params import Params
+from pipelines.config.params import Model, Params
 from pipelines.dataset.boxes import BOXES, BoxStore
 from pipelines.dataset.shards import INDEX, ChipStore
 from pipelines.dataset.snapshot import read_manifest
@@ -83,7 +83,7 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
         _log_plots(trained, store, statistics, params)
         spec = ModelSpec(
             task=params.task,
-            model=params.train.model,
+            model=_model(params),
             statistics=statistics,
             classes=params.labels.classes,
             chip_size=params.chips.size,
@@ -101,9 +101,13 @@ def train(workspace: Path, params: Params) -> dict[str, Any]:
     return {"run_id": run, "epochs": len(history.rows), "best_epoch": history.best_epoch} | figures
 
 
+def _model(params: Params) -> Model:
+    return params.train.model.for_chips(params.train.crop or params.chips.size)
+
+
 def _network(params: Params, statistics: Statistics) -> Normalized:
     torch.manual_seed(params.train.seed)
-    network = build(params.train.model, len(statistics.bands), len(params.labels.classes))
+    network = build(_model(params), len(statistics.bands), len(params.labels.classes))
     if params.train.model.weights:
         bands = [band.name for band in statistics.bands]
         load_pretrained(network, params.train.model.weights, bands, params.train.model.weights_bands)

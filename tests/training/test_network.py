@@ -43,6 +43,41 @@ def test_unknown_names_are_refused_with_what_would_do(library, name, encoder, hi
         build(Model(library=library, name=name, encoder=encoder), 4, 3)
 
 
+@pytest.mark.parametrize(("side", "depth"), [(32, 3), (64, 3), (96, 3), (128, 4), (255, 4), (256, 5), (1024, 5)])
+def test_a_u_net_of_small_chips_is_shallower(side, depth):
+    assert UNET.for_chips(side).depth == depth
+
+
+def test_depths_are_chosen_only_where_nothing_says_otherwise():
+    asked = UNET.model_copy(update={"depth": 5})
+    pretrained = UNET.model_copy(update={"weights": "ResNet18_Weights.SENTINEL2_ALL_MOCO"})
+    for model in (
+        asked,
+        pretrained,
+        Model(library="smp", name="FPN", encoder="resnet18"),
+        Model(library="torchgeo", name="FCN"),
+    ):
+        assert model.for_chips(64) == model
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet10t", "mobilenet_v2"])
+@pytest.mark.parametrize("name", ["Unet", "UnetPlusPlus", "MAnet"])
+def test_a_shallower_network_maps_and_learns(name, encoder):
+    network = build(Model(library="smp", name=name, encoder=encoder, depth=3, detail=8), 6, 5)
+    logits = network(torch.rand(2, 6, 64, 96))
+    assert logits.shape == (2, 5, 64, 96)
+    deepest = network.coarse.encoder(torch.rand(2, 6, 64, 96))[-1]
+    assert deepest.shape[-2:] == (8, 12)
+
+
+def test_a_shallower_network_carries_no_weights_that_nothing_reaches():
+    network = build(UNET.model_copy(update={"depth": 3}), 6, 5)
+    network(torch.rand(2, 6, 64, 64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    fewer = [sum(p.numel() for p in build(model, 6, 5).parameters()) for model in (UNET.for_chips(64), UNET)]
+    assert fewer[0] < fewer[1] / 10
+
+
 def test_a_whole_network_is_taken_over_bit_for_bit(tmp_path):
     torch.manual_seed(0)
     former = build(UNET, 6, 3)
