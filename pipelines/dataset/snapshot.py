@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import rasterio
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 from rasterio.windows import Window
 from shapely import STRtree
@@ -129,7 +130,7 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
             continue
         if busiest is not None:
             taken.append(scene)
-            shifts[scene.id] = _shift(scene, catalog, source, busiest)
+            shifts[scene.id] = _shift(scene, catalog, *busiest)
     taken.sort(key=lambda scene: scene.id)
     excluded.sort(key=lambda exclusion: exclusion.scene)
     if not taken:
@@ -197,8 +198,9 @@ def overlaps(scenes: Iterable[Scene], manifest: Manifest) -> list[str]:
     return [found[id] for id in sorted(found)]
 
 
-def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> Window | None:
-    """The tile of the scene with most labelled usable pixels and edges between them; None if nothing is labelled."""
+def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> tuple[Window, NDArray[np.uint8]] | None:
+    """The tile of the scene with most labelled usable pixels and edges between them, and its labels; None if nothing is
+    labelled."""
     best, busiest = 0, None
     with rasterio.open(scene.mask_path(catalog)) as mask:
         for top in range(0, scene.height, _TILE):
@@ -210,15 +212,15 @@ def _busiest_window(scene: Scene, catalog: Path, source: LabelSource) -> Window 
                 edges = int((tile[1:] != tile[:-1]).sum() + (tile[:, 1:] != tile[:, :-1]).sum())
                 weight = edges + 1 if (tile != UNLABELLED).any() else 0
                 if weight > best:
-                    best, busiest = weight, Window(left, top, tile.shape[1], tile.shape[0])
+                    best, busiest = weight, (Window(left, top, tile.shape[1], tile.shape[0]), tile)
     return busiest
 
 
-def _shift(scene: Scene, catalog: Path, source: LabelSource, window: Window) -> Shift:
+def _shift(scene: Scene, catalog: Path, window: Window, labels: NDArray[np.uint8]) -> Shift:
     with rasterio.open(scene.image_path(catalog)) as image, rasterio.open(scene.mask_path(catalog)) as mask:
         pixels = scene.physical(image.read(window=window))
         usable = (mask.read(1, window=window) == 0) & np.isfinite(pixels).all(axis=0)
-    return measure_shift(pixels, source.burn(scene, window), usable)
+    return measure_shift(pixels, labels, usable)
 
 
 def _alike(scenes: list[Scene], bands: tuple[str, ...]) -> None:

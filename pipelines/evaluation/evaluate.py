@@ -35,6 +35,7 @@ from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
 from pipelines.training.checkpoint import ModelSpec, Normalized, load_trained
+from pipelines.training.memory import keep_freed
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
     its val ground, which the network was not trained on, becomes the reference that later maps are compared with.
     Raises ``BadData`` if model, chips and scenes do not fit each other or a split has no labelled pixel.
     """
+    keep_freed()
     data = Path(workspace) / "data"
     network, spec = load_trained(data / "train")
     store = ChipStore(data / "chips")

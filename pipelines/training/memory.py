@@ -1,4 +1,4 @@
-"""Memory of a training on processors: what one step frees the next one takes again."""
+"""Memory of a network at work on processors: what one step frees the next one takes again."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ _MOST = 2**31 - 1  # bytes, as mallopt takes an int
 def keep_freed() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc; elsewhere nothing is changed.
 
-    By default glibc gives each large block back to the system as soon as it is freed. A training step makes the
-    same tensors as the one before, so the kernel would empty and map the same pages anew in each.
+    By default glibc gives each large block back to the system as soon as it is freed. A training step makes the same
+    tensors as the one before, as does a batch of windows, so the kernel would empty and map the same pages anew in
+    each.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -147,11 +147,15 @@ def _drop_unused(encoder: nn.Module, bands: int) -> None:
     used = set()
     hooks = [part.register_forward_hook(lambda module, *_: used.add(module)) for part in encoder.modules()]
     was_training = encoder.training
-    with torch.no_grad():
-        encoder.eval()(torch.zeros(1, bands, 64, 64))
-    encoder.train(was_training)
-    for hook in hooks:
-        hook.remove()
+    try:
+        with torch.no_grad():
+            encoder.eval()(torch.zeros(1, bands, 64, 64))
+    except (RuntimeError, ValueError, AssertionError):  # it takes images of another size alone, and is left whole
+        return
+    finally:
+        encoder.train(was_training)
+        for hook in hooks:
+            hook.remove()
     for name, stage in list(encoder.named_children()):
         if not used & set(stage.modules()):
             delattr(encoder, name)

@@ -271,6 +271,19 @@ def test_a_training_goes_on_from_none_with_other_settings_or_data(tmp_path, monk
     assert begun(params) != first
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's memory is kept by torch")
+def test_a_training_keeps_its_memory_from_the_first_step_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workspace = make_workspace(tmp_path / "workspace")
+    called = []
+    monkeypatch.setattr("pipelines.training.train.keep_freed", lambda: called.append("kept"))
+    monkeypatch.setattr("lightning.Trainer.fit", lambda *_, **__: called.append("trained"))
+    with pytest.raises(BadData, match="never finite"):
+        train(workspace, load_params(workspace / "params.yaml"))
+    assert called == ["kept", "trained"]
+
+
 @pytest.mark.parametrize("steps", range(1, 12))
 def test_a_training_may_be_as_short_as_it_likes(steps):
     settings = load_params().train.model_copy(update={"model": Model(library="torchgeo", name="FCN")})
