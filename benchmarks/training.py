@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from pipelines.training.averaging import moving_average
 from pipelines.training.batches import train_loader
 from pipelines.training.checkpoint import Normalized
 from pipelines.training.losses import CombinedLoss
-from pipelines.training.memory import keep_freed
+from pipelines.training.memory import freed_kept
 from pipelines.training.network import build
 from pipelines.training.task import TrainingTask
 from pipelines.training.train import precision
@@ -60,8 +61,6 @@ def epoch(way: str, size: int, batch: int, steps: int) -> dict[str, float]:
     model = train.model.for_chips(size)
     if way == DEEP:
         model = model.model_copy(update={"depth": 5})
-    if way != FREED:
-        keep_freed()
     with tempfile.TemporaryDirectory() as scratch:
         store, statistics = make_store(Path(scratch) / "chips", steps * batch, size)
         torch.manual_seed(0)
@@ -82,7 +81,8 @@ def epoch(way: str, size: int, batch: int, steps: int) -> dict[str, float]:
             enable_checkpointing=False,
         )
         batches = train_loader(store, statistics, batch, train.augment, 0)
-        trainer.fit(TrainingTask(network, CombinedLoss(train.loss), train, ("a", "b")), batches)
+        with nullcontext() if way == FREED else freed_kept():
+            trainer.fit(TrainingTask(network, CombinedLoss(train.loss), train, ("a", "b")), batches)
     seconds, pages = epochs.took[-1]
     return {"ms": round(1000 * seconds / steps, 1), "pages": round(pages / steps)}
 

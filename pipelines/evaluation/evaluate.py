@@ -35,7 +35,7 @@ from pipelines.monitoring.reference import write_reference
 from pipelines.progress import report as progress
 from pipelines.scenes.catalog import verify
 from pipelines.training.checkpoint import ModelSpec, Normalized, load_trained
-from pipelines.training.memory import keep_freed
+from pipelines.training.memory import freed_kept
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +47,14 @@ def evaluate(workspace: Path, catalog: Path, params: Params) -> dict[str, Any]:
     its val ground, which the network was not trained on, becomes the reference that later maps are compared with.
     Raises ``BadData`` if model, chips and scenes do not fit each other or a split has no labelled pixel.
     """
-    keep_freed()
     data = Path(workspace) / "data"
     network, spec = load_trained(data / "train")
     store = ChipStore(data / "chips")
     _require_fit(spec, store, params)
     manifest, plan = read_manifest(data / "manifest.json"), read_plan(data / "plan.parquet")
     score = _objects if spec.task == "detection" else _pixels
-    outcome, watched = score(network, spec, store, manifest, plan, catalog, data, params)
+    with freed_kept():
+        outcome, watched = score(network, spec, store, manifest, plan, catalog, data, params)
     total = sum(outcome.network.blocks.values(), np.zeros((len(spec.classes),) * 2, np.int64))
     if not np.isfinite(m.miou(total, m.void_of(spec.task))):  # what a detector has invented there tells nothing either
         raise BadData("Nothing labelled and unmasked lies in the test chips; change split.fractions or split.seed.")

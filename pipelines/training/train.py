@@ -33,7 +33,7 @@ from pipelines.training.freezing import Freezing
 from pipelines.training.hard import HardChips
 from pipelines.training.history import History
 from pipelines.training.losses import CombinedLoss, class_weights
-from pipelines.training.memory import keep_freed
+from pipelines.training.memory import freed_kept
 from pipelines.training.network import build
 from pipelines.training.object_plots import objects_figure
 from pipelines.training.plots import confusion_figure, curves_figure, review, samples_figure
@@ -148,8 +148,6 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
     freezing = [Freezing(settings.freeze)] if settings.freeze and settings.model.weights else []
     averaging = [moving_average(settings.ema)] if settings.ema else []
     cuda = torch.cuda.is_available()
-    if not cuda:
-        keep_freed()
     _quiet()
     trainer = L.Trainer(
         accelerator="gpu" if cuda else "cpu",
@@ -164,13 +162,14 @@ def _fit(trained: Normalized, store: ChipStore, statistics: Statistics, params: 
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(
-        course.task,
-        course.train,
-        course.val,
-        ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
-        weights_only=True,
-    )
+    with freed_kept():
+        trainer.fit(
+            course.task,
+            course.train,
+            course.val,
+            ckpt_path=work.checkpoint if work.checkpoint.exists() else None,
+            weights_only=True,
+        )
     torch.use_deterministic_algorithms(False)  # it makes torchmetrics count in a table of pixels by thresholds
     if not history.best:
         raise BadData("The val loss was never finite; lower train.lr, or look for infinite values in the chips.")

@@ -1,4 +1,5 @@
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -271,17 +272,23 @@ def test_a_training_goes_on_from_none_with_other_settings_or_data(tmp_path, monk
     assert begun(params) != first
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU's memory is kept by torch")
-def test_a_training_keeps_its_memory_from_the_first_step_on(tmp_path, monkeypatch):
+def test_a_training_keeps_its_memory_from_step_to_step(tmp_path, monkeypatch):
     monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     workspace = make_workspace(tmp_path / "workspace")
-    called = []
-    monkeypatch.setattr("pipelines.training.train.keep_freed", lambda: called.append("kept"))
-    monkeypatch.setattr("lightning.Trainer.fit", lambda *_, **__: called.append("trained"))
+    happened = []
+
+    @contextmanager
+    def kept():
+        happened.append("kept")
+        yield
+        happened.append("given back")
+
+    monkeypatch.setattr("pipelines.training.train.freed_kept", kept)
+    monkeypatch.setattr("lightning.Trainer.fit", lambda *_, **__: happened.append("steps"))
     with pytest.raises(BadData, match="never finite"):
         train(workspace, load_params(workspace / "params.yaml"))
-    assert called == ["kept", "trained"]
+    assert happened == ["kept", "steps", "given back"]
 
 
 @pytest.mark.parametrize("steps", range(1, 12))
