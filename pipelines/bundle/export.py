@@ -37,11 +37,9 @@ def export(module: Normalized, bands: int, folder: Path) -> int:
         program = torch.export.export(module, (example,), dynamic_shapes=_FREE)
         held = activation_bytes(program) // (2 * 128 * 96)
         torch.onnx.export(
-            module,
-            (example,),
-            str(folder / ONNX),
+            program,
+            f=str(folder / ONNX),
             dynamo=True,
-            dynamic_shapes=_FREE,
             input_names=[INPUT],
             output_names=[OUTPUT],
             external_data=False,

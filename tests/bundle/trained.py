@@ -35,7 +35,7 @@ def small_params() -> Params:
     values = load_params(ROOT / "params.yaml").model_dump(mode="json")
     values["scenes"] |= {"bands": BANDS, "assets": BANDS}
     values["labels"]["classes"] = values["labels"]["classes"][:2] + values["labels"]["classes"][-1:]
-    values["train"]["model"] = {"library": "smp", "name": "FPN", "encoder": "tu-mobilenetv3_small_050", "weights": None}
+    values["train"]["model"] = {"library": "smp", "name": "Unet", "encoder": "resnet18", "depth": 3}
     values["predict"] |= {"window": 64, "overlap": 16, "batch": 4, "max_change": 0}
     return Params.model_validate(values)
 

@@ -31,10 +31,14 @@ def recovery(system: System) -> Recovery:
     (system.home / "reports" / "sample" / "drift" / "retrain.json").unlink(missing_ok=True)
     overlay = {"gate": {"min_gain": 0.0, "approval": True, "approval_hours": 1}, "train": {"epochs": 5}}
 
+    looked: set[str] = set()
+
     def approve(tasks: list[TaskState]) -> None:
-        for task in tasks:
-            if (task.task, task.state) == ("approve", "awaiting_input"):
-                system.airflow.respond(task.dag, task.run, task.task, "Approve")
+        """At the second look: Airflow loses an answer that comes before the asking process ends, and asks again."""
+        waiting = {task.run for task in tasks if (task.task, task.state) == ("approve", "awaiting_input")}
+        for run in waiting & looked:
+            system.airflow.respond("train_model", run, "approve", "Approve")
+        looked.update(waiting)
 
     return play(system.airflow, "sample", HAZED, print, approve, overlay)
 

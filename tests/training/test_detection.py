@@ -20,10 +20,8 @@ from scipy.ndimage import binary_dilation
 from shapely.geometry import box
 from typer.testing import CliRunner
 
-from pipelines.bundle.build import build as build_bundle
 from pipelines.bundle.store import open_bundle
 from pipelines.cli.main import commands
-from pipelines.config import load_params
 from pipelines.config.params import Model, Params
 from pipelines.errors import BadData
 from pipelines.files import read_json
@@ -151,10 +149,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.setenv("SWATH_HOME", str(folder / "home"))
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for stage in (("ingest", "all"), *((stage,) for stage in STAGES)):
-            outcome = CliRunner().invoke(commands(), list(stage), catch_exceptions=False)
-            assert outcome.exit_code == 0, outcome.output
+        swath("ingest", "all")
+        for stage in STAGES:
+            swath(stage)
         yield folder
+
+
+@pytest.fixture(scope="module")
+def bundle(home: Path) -> Path:
+    swath("model", "package")
+    return home / "data" / "bundle"
+
+
+def swath(*words: str) -> str:
+    outcome = CliRunner().invoke(commands(), list(words), catch_exceptions=False)
+    assert outcome.exit_code == 0, outcome.output
+    return outcome.output
 
 
 @pytest.mark.slow
@@ -168,18 +178,17 @@ def test_rings_are_found_among_blots_which_single_pixels_cannot_tell(home: Path)
 
 @pytest.mark.slow
 def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture, boxes = ponds(400, np.random.default_rng(7))
     write(tmp_path / "scene.tif", picture)
-    build_bundle(home, load_params(home / "params.yaml"), tmp_path / "bundle")
-    prove(open_bundle(tmp_path / "bundle"))  # as a rollback to it would ask
-    bundle = open_bundle(tmp_path / "bundle")
-    assert 0 < bundle.contract.threshold < 1
-    tasks = json.loads((tmp_path / "bundle" / "mlm.json").read_text())["properties"]["mlm:tasks"]
+    model = open_bundle(bundle)
+    prove(model)  # as a rollback to it would ask
+    assert 0 < model.contract.threshold < 1
+    tasks = json.loads((bundle / "mlm.json").read_text())["properties"]["mlm:tasks"]
     assert tasks == ["object-detection"]
-    raster = of_file(tmp_path / "scene.tif", bundle.contract)
-    predict(raster, bundle, Runtime(bundle), tmp_path / "map", Tiling(128, 64, 8, 16 * 10**9))
+    raster = of_file(tmp_path / "scene.tif", model.contract)
+    predict(raster, model, Runtime(model), tmp_path / "map", Tiling(128, 64, 8, 16 * 10**9))
     found = gpd.read_parquet(tmp_path / "map" / "objects.parquet")
     truth = on_ground(boxes)
     assert found.crs == truth.crs and (found["class_name"] == "ring").all()
@@ -198,24 +207,19 @@ def test_a_new_scene_is_searched_and_its_objects_lie_where_they_are(
     drawn = sum(area for area in found.geometry.area)
     assert 0.8 * drawn < (classes == 1).sum() < 1.2 * drawn
     monkeypatch.setattr(runtimes, "gpu", Pretended)
-    predict(raster, bundle, Runtime(bundle), tmp_path / "tensors", Tiling(128, 64, 8, 16 * 10**9))
+    predict(raster, model, Runtime(model), tmp_path / "tensors", Tiling(128, 64, 8, 16 * 10**9))
     same = gpd.read_parquet(tmp_path / "tensors" / "objects.parquet")
     assert len(same) == len(found) and same.union_all().symmetric_difference(found.union_all()).area < 0.01 * drawn
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("bundle")
 def test_the_gate_counts_a_detector_as_its_evaluation_did(home: Path) -> None:
     from pipelines.evaluation.report import BLOCK_SCORES
     from pipelines.evaluation.score import read_blocks
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(home)
-        patch.setenv("SWATH_HOME", str(home / "home"))
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for command in (("model", "package"), ("model", "register"), ("model", "gate")):
-            outcome = CliRunner().invoke(commands(), list(command), catch_exceptions=False)
-            assert outcome.exit_code == 0, outcome.output
-    assert '"promote"' in outcome.output
+    swath("model", "register")
+    assert '"promote"' in swath("model", "gate")
     assert len(read_blocks(home / "data" / "evaluation" / BLOCK_SCORES)) > 2
     decision = read_json(next((home / "home" / "mlflow").rglob("decision.json")))
     assert [shown["rank"] for shown in decision["pictures"]] == ["worst", "median"]
