@@ -6,14 +6,17 @@ Chips of 4 bands, uint16, by ``size x batch``, through the training's own batche
 moving average, under Lightning. Each way runs in a process of its own, in turn, ``rounds`` times, and the faster
 counts; an epoch is warmed up with before one is timed. ``ours`` is what the train stage does; ``freed`` gives memory
 back to the system after each use, as the C library does by default; ``five levels`` has an encoder of five halvings,
-which is ours from 256 px on; ``plain layout`` keeps tensors as (n, bands, height, width) in memory. Prints one JSON
-object: milliseconds and newly mapped pages a step, and how many times as long as ours each way takes.
+which is ours from 256 px on; ``plain layout`` keeps tensors as (n, bands, height, width) in memory. ``two at once``
+are two processes of ours beside each other, and ``two, spinning`` two whose threads wait for each other as long as
+OpenMP does by itself, which commands of ours do not (GOMP_SPINCOUNT). Prints one JSON object: milliseconds and newly
+mapped pages a step, and how many times as long as ours each way takes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -38,6 +41,8 @@ from pipelines.training.task import TrainingTask
 from pipelines.training.train import precision
 
 OURS, FREED, DEEP, PLAIN = "ours", "freed", "five levels", "plain layout"
+TWO, SPINNING = "two at once", "two, spinning"
+SPIN = "GOMP_SPINCOUNT"
 
 
 class Epochs(L.Callback):
@@ -89,15 +94,20 @@ def epoch(way: str, size: int, batch: int, steps: int) -> dict[str, float]:
 
 def compare(size: int, batch: int, steps: int, rounds: int) -> dict[str, Any]:
     deep = load_params().train.model.for_chips(size).depth == 5
-    ways = [OURS, FREED, *([] if deep else [DEEP]), PLAIN]
+    ways = [OURS, FREED, *([] if deep else [DEEP]), PLAIN, TWO, SPINNING]
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way in ways:
             asked = [sys.executable, "-m", "benchmarks.training", "--way", way, "--steps", str(steps)]
-            done = subprocess.run(
-                [*asked, "--chips", f"{size}x{batch}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-            )
-            runs[way].append(json.loads(done.stdout.splitlines()[-1]))
+            asked += ["--chips", f"{size}x{batch}"]
+            spin = {} if way == SPINNING else {SPIN: "1000"}
+            environment = {name: value for name, value in os.environ.items() if name != SPIN} | spin
+            begun = [
+                subprocess.Popen(asked, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+                for _ in range(2 if way in (TWO, SPINNING) else 1)
+            ]
+            said = [process.communicate()[0] for process in begun]
+            runs[way].append(max((json.loads(one.splitlines()[-1]) for one in said), key=lambda one: one["ms"]))
             print(f"{size} px, {way}: {runs[way][-1]}", file=sys.stderr, flush=True)
     best = {way: min(found, key=lambda one: one["ms"]) for way, found in runs.items()}
     return {way: one | {"times ours": round(one["ms"] / best[OURS]["ms"], 2)} for way, one in best.items()}

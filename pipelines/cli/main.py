@@ -49,6 +49,8 @@ def app() -> None:
     for name in ELSEWHERE:  # DVC and others ask git themselves
         os.environ.pop(name, None)
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # logs are for people
+    # torch's threads then sleep soon where another process wants the core that they would wait on
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     hold()
     _spare_collections()
     try:
