@@ -62,7 +62,7 @@ def test_depths_are_chosen_only_where_nothing_says_otherwise():
 
 @pytest.mark.parametrize("encoder", ["resnet18", "tu-resnet10t", "mobilenet_v2"])
 @pytest.mark.parametrize("name", ["Unet", "UnetPlusPlus", "MAnet"])
-def test_a_shallower_network_maps_and_learns(name, encoder):
+def test_a_shallower_network_halves_as_often_as_it_is_told(name, encoder):
     network = build(Model(library="smp", name=name, encoder=encoder, depth=3, detail=8), 6, 5)
     logits = network(torch.rand(2, 6, 64, 96))
     assert logits.shape == (2, 5, 64, 96)

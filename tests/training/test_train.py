@@ -66,6 +66,7 @@ def test_a_few_chips_are_learned_by_heart_and_found_again_on_disk(done):
     assert spec.bands == BANDS
     assert [c.name for c in spec.classes] == list(CLASSES)
     assert spec.resolution == (10.0, 10.0)
+    assert spec.model.depth == 3  # of chips of 64 px
     assert not model.training
     store = ChipStore(done.workspace / "data" / "chips")
     rows = store.rows("val")
