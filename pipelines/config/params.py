@@ -99,8 +99,11 @@ class Scenes(_Section):
             raise ValueError(f"dates must be [first, last], and {self.dates[0]} is after {self.dates[1]}")
         if len(set(self.image_bands)) != len(self.image_bands):
             raise ValueError("band names must differ from each other")
-        if self.assets and len(self.assets) != len(self.bands):
-            raise ValueError(f"{len(self.assets)} assets for {len(self.bands)} bands; give one asset a band, or none")
+        if len(self.assets) > 1 and len(self.assets) != len(self.bands):
+            raise ValueError(
+                f"{len(self.assets)} assets for {len(self.bands)} bands; give one asset a band, one with all bands, or "
+                "none"
+            )
         for name in ("scale", "offset"):
             value = getattr(self.radiometry, name)
             if isinstance(value, tuple) and len(value) != len(self.bands):

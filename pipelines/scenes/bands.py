@@ -49,6 +49,7 @@ class Bands:
     transform: Affine
     width: int
     height: int
+    corner: tuple[int, int]  # column and row of the first pixel in the finest file
     dtype: str
     nodata: float | None
     quantities: tuple[Quantity | None, ...]
@@ -87,9 +88,10 @@ class Bands:
             strange = ~(np.abs(pixels) < UNMEASURED)  # NaN too
             if (strange & (pixels != self.nodata)).any() and not (self.nodata is not None and math.isnan(self.nodata)):
                 raise BadData(
-                    f"{public(self._files[0].href)} holds NaN, infinity or numbers beyond {UNMEASURED:.0e}, which "
-                    f"params.scenes.nodata={self.nodata} does not announce; set nodata: nan if those pixels have no "
-                    "data."
+                    f"{public(self._files[0].href)} holds NaN, infinity or numbers beyond {UNMEASURED:.0e}, and "
+                    f"{'nothing' if self.nodata is None else f'{self.nodata:g}'} is said to be no data; set "
+                    "params.scenes.nodata: nan if those pixels have none, or where the file states a number itself, "
+                    "give them that (gdal_calc)."
                 )
             valid &= ~strange.any(axis=0)
         if self.nodata is not None and not math.isnan(self.nodata):
@@ -179,6 +181,7 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
             transform=transform @ Affine.translation(window.col_off, window.row_off),
             width=int(window.width),
             height=int(window.height),
+            corner=(int(window.col_off), int(window.row_off)),
             dtype=dtypes[0],
             nodata=nodata,
             quantities=_quantities(candidate, datasets, [f.indexes for f in files]),
@@ -219,7 +222,10 @@ def _check(href: str, dataset: Any, placed: bool) -> None:
 
 
 def _indexes(hrefs: tuple[str, ...], datasets: list[Any], names: tuple[str, ...]) -> list[tuple[int, ...]]:
-    """Which bands of each file: the only one of several files, else by description, else by position."""
+    """Which bands of each file: the only one of several files, else by description, case aside, else by position.
+
+    Positions count only where a file knows none of the names: where it knows some, they may be in another order.
+    """
     if len(datasets) > 1:
         for href, dataset in zip(hrefs, datasets, strict=True):
             if dataset.count != 1:
@@ -229,8 +235,15 @@ def _indexes(hrefs: tuple[str, ...], datasets: list[Any], names: tuple[str, ...]
                 )
         return [(1,)] * len(datasets)
     described = {d: i for i, d in enumerate(datasets[0].descriptions, 1) if d}
-    if all(name in described for name in names):
-        return [tuple(described[name] for name in names)]
+    known = {d.casefold(): i for d, i in described.items()}
+    absent = [name for name in names if name.casefold() not in known]
+    if not absent:
+        return [tuple(known[name.casefold()] for name in names)]
+    if len(absent) < len(names):
+        raise BadData(
+            f"{public(hrefs[0])} has bands named {list(described)}, and {', '.join(absent)} of params.scenes.bands is "
+            "none of them; correct params.scenes.bands, or the names in the file."
+        )
     if datasets[0].count != len(names):
         raise BadData(
             f"{public(hrefs[0])} has {datasets[0].count} bands named {list(described)}, but params.scenes.bands names "
@@ -263,7 +276,7 @@ def _on_grid(
 
 @contextmanager
 def _mask_on_grid(href: str, links: Links, dataset: Any, grid: Any) -> Iterator[Any]:
-    """What has the mask that lies in or beside a file, on the grid of the scene; ``None`` where it has none."""
+    """What has the mask that lies in a file, on the grid of the scene; ``None`` where it has none."""
     if MaskFlags.per_dataset not in dataset.mask_flag_enums[0]:
         yield None
         return

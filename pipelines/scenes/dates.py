@@ -28,6 +28,10 @@ class Dates(NamedTuple):
     def hold(self, when: datetime) -> bool:
         return (self.first is None or when >= self.first) and (self.last is None or when <= self.last)
 
+    def meet(self, first: datetime, last: datetime) -> bool:
+        """Whether some of the time from ``first`` to ``last`` is asked for."""
+        return (self.first is None or last >= self.first) and (self.last is None or first <= self.last)
+
     def interval(self) -> str | None:
         """As STAC APIs want it; None where both ends are open."""
         if self.first is None and self.last is None:

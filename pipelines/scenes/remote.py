@@ -77,7 +77,13 @@ def opened(href: str, links: Links) -> Iterator[Any]:
     driver = driver_of(urlsplit(href).path if is_remote(href) else path)
     if href.startswith("s3://"):
         path = f"/vsis3/{href.removeprefix('s3://')}"
-    elif is_remote(href):
+    elif not is_remote(href):
+        if Path(f"{path}.msk").exists():
+            raise BadData(
+                f"{path} has its mask in a file beside it, {Path(path).name}.msk, which is not read; write the two "
+                "into one by `gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES`."
+            )
+    else:
         path = f"/vsicurl/{links.address(href)}"
         options = {"GDAL_HTTP_PROXY": links.proxy} if links.proxy else {}  # s3 asks its machine for credentials
     with explained(href, links), warnings.catch_warnings(), rasterio.Env(**options):

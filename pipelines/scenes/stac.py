@@ -177,7 +177,9 @@ def _wanted(item: pystac.Item, scenes: Scenes, area: Bounds | None, dates: Dates
     cloud = item.properties.get("eo:cloud_cover")
     if isinstance(cloud, int | float) and cloud > scenes.max_cloud:
         return False
-    when = _when(item)
+    when, end = _when(item), item.common_metadata.end_datetime
+    if when is not None and item.datetime is None and end is not None:  # a composite: of a time that meets the dates
+        return dates.meet(when, _aware(end)) and intersects(area, item.geometry)
     return (when is None or dates.hold(when)) and intersects(area, item.geometry)
 
 
@@ -197,7 +199,7 @@ def _taken(
 
 def _candidate(item: pystac.Item, scenes: Scenes, links: Links) -> Candidate:
     properties = item.properties
-    assets = [_asset(item, key) for key in scenes.assets] or [_only_raster(item)]
+    assets = [_asset(item, key) for key in scenes.assets] or [_only_raster(item, scenes.cloud_mask)]
     mask = _classes(item, scenes.cloud_mask)
     when = _when(item)
     if when is None:
@@ -232,7 +234,11 @@ def _place(item: pystac.Item, image: pystac.Asset) -> str:
 
 def _when(item: pystac.Item) -> datetime | None:
     when = item.datetime or item.common_metadata.start_datetime
-    return when if when is None or when.tzinfo else when.replace(tzinfo=UTC)
+    return None if when is None else _aware(when)
+
+
+def _aware(when: datetime) -> datetime:
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def _asset(item: pystac.Item, key: str) -> pystac.Asset:
@@ -248,11 +254,12 @@ def _classes(item: pystac.Item, wanted: CloudMask) -> pystac.Asset | None:
     return _asset(item, wanted.asset)
 
 
-def _only_raster(item: pystac.Item) -> pystac.Asset:
-    rasters = {k: a for k, a in item.assets.items() if (a.media_type or "").startswith(_RASTERS)} or item.assets
+def _only_raster(item: pystac.Item, cloud_mask: CloudMask) -> pystac.Asset:
+    others = {k: a for k, a in item.assets.items() if k != cloud_mask.asset}
+    rasters = {k: a for k, a in others.items() if (a.media_type or "").startswith(_RASTERS)} or others
     data = {k: a for k, a in rasters.items() if "data" in (a.roles or [])} or rasters
     if len(data) != 1:
-        raise BadData(f"The item has the rasters {sorted(data)}; name in params.scenes.assets the image's own.")
+        raise BadData(f"The item has the rasters {sorted(data)}; name in params.scenes.assets that of the image.")
     return next(iter(data.values()))
 
 

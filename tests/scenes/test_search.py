@@ -225,3 +225,18 @@ def test_the_fingerprint_follows_content_and_parameters(tmp_path: Path) -> None:
     shutil.copy(source.parent / "item0.json", tmp_path / "copy.json")
     write_catalog(tmp_path, [item("scene", files, **{"s2:processing_baseline": "05.10"})])
     assert fingerprint() != touched
+
+
+def test_a_composite_is_found_by_any_part_of_its_time(tmp_path: Path) -> None:
+    write_scene_files(tmp_path / "files", offset=-1000)
+    hrefs = {band: str(tmp_path / "files" / f"{band}.tif") for band in ("B02", "B03", "B11", "SCL")}
+    year = item("year", hrefs, start_datetime="2021-01-01T00:00:00Z", end_datetime="2021-12-31T23:59:59Z")
+    year["properties"]["datetime"] = None
+    scenes = params(write_catalog(tmp_path, [year]))
+
+    def between(first: date, last: date) -> list[str]:
+        return ids(search(scenes, None, Dates.of((first, last))))
+
+    assert between(date(2021, 6, 1), date(2021, 8, 31)) == ["year"]
+    assert between(date(2021, 12, 31), date(2022, 8, 31)) == ["year"]
+    assert between(date(2022, 1, 1), date(2022, 8, 31)) == between(date(2020, 1, 1), date(2020, 12, 31)) == []
