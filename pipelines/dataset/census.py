@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
@@ -96,8 +97,16 @@ def _cells(scene: Scene, grid: BlockGrid, near: NDArray[np.int64]) -> list[tuple
     if len(near) == 1:
         return []
     side = shapely.segmentize(grid.polygons(near), grid.side / 4)
-    polygons = shapely.transform(side, lambda points: moved(points, grid.region.projection, scene.crs))
+    polygons = shapely.transform(side, lambda points: _turned(moved(points, grid.region.projection, scene.crs), scene))
     return [(polygon, i) for i, polygon in enumerate(polygons) if np.isfinite(polygon.bounds).all()]
+
+
+def _turned(points: NDArray[np.float64], scene: Scene) -> NDArray[np.float64]:
+    """Points ``(n, 2)`` of its CRS as the scene's grid counts them, which in degrees may go on beyond 180."""
+    if CRS.from_user_input(scene.crs).is_geographic:
+        centre = (scene.affine @ (scene.width / 2, scene.height / 2))[0]
+        points[:, 0] -= 360 * np.round((points[:, 0] - centre) / 360)
+    return points
 
 
 def _blocks_of(scene: Scene, strip: Window, cells: list[tuple[Any, int]]) -> NDArray[np.int64]:

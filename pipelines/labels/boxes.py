@@ -88,11 +88,14 @@ class BoxTable:
         return matches and scene.id in self._boxes
 
     def boxes(self, scene: Scene) -> Boxes:
-        """The boxes of which ``scene`` shows enough, cut at its border."""
+        """The boxes of which ``scene`` shows enough, in its pixels and cut at its border.
+
+        The files' pixels are those of the source's image, of which a scene within ``scenes.area`` may be a part.
+        """
         here = self._boxes.get(scene.id, [])
         corners = np.array([corners for corners, _ in here], np.float32).reshape(-1, 4)
         found = Boxes(corners, np.array([index for _, index in here], np.uint8))
-        return found.within(0, 0, scene.width, scene.height, VISIBLE)[0]
+        return found.within(*scene.corner, scene.width, scene.height, VISIBLE)[0]
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)``: pixels whose centre lies in a box have its class, later boxes over earlier

@@ -14,6 +14,7 @@ import pyogrio
 import shapely
 import shapely.affinity
 from numpy.typing import NDArray
+from pyproj import CRS
 from rasterio.features import rasterize
 from rasterio.windows import Window
 
@@ -63,20 +64,19 @@ class VectorLabels:
             return False
         if self._labels.match is not None and self._labels.background is not None:
             return True
-        _, _, tree = self._in(scene.crs)
-        return len(tree.query(_ground(scene, _whole(scene)), predicate="intersects")) > 0
+        ground = _ground(scene, _whole(scene))
+        return bool(shapely.intersects(self._near(scene, _whole(scene))[0], ground).any())
 
     def burn(self, scene: Scene, window: Window | None = None) -> NDArray[np.uint8]:
         """Class indices ``(height, width)`` uint8 by pixel centre; later shapes lie over earlier ones."""
         window = window or _whole(scene)
         shape = (int(window.height), int(window.width))
-        geometries, classes, tree = self._in(scene.crs)
-        here = np.sort(tree.query(_ground(scene, window)))
-        if not len(here):
+        geometries, classes = self._near(scene, window)
+        if not len(classes):
             return np.full(shape, self._background, np.uint8)
         transform = scene.affine @ scene.affine.translation(window.col_off, window.row_off)
         burned: NDArray[np.uint8] = rasterize(
-            zip(geometries[here], classes[here].tolist(), strict=True),
+            zip(geometries, classes.tolist(), strict=True),
             out_shape=shape,
             transform=transform,
             fill=self._background,
@@ -89,12 +89,11 @@ class VectorLabels:
 
         In pixels of the scene, and cut at its border.
         """
-        geometries, classes, tree = self._in(scene.crs)
-        here = np.sort(tree.query(_ground(scene, _whole(scene))))
-        here = here[classes[here] != self._background]
+        geometries, classes = self._near(scene, _whole(scene))
+        geometries, classes = geometries[classes != self._background], classes[classes != self._background]
         inverse = (~scene.affine).to_shapely()
-        pixels = [shapely.affinity.affine_transform(geometry, inverse) for geometry in geometries[here]]
-        found = Boxes(shapely.bounds(pixels).reshape(-1, 4).astype(np.float32), classes[here])
+        pixels = [shapely.affinity.affine_transform(geometry, inverse) for geometry in geometries]
+        found = Boxes(shapely.bounds(pixels).reshape(-1, 4).astype(np.float32), classes)
         return found.within(0, 0, scene.width, scene.height, VISIBLE)[0]
 
     def files(self, scenes: list[Scene]) -> list[Path]:
@@ -141,25 +140,39 @@ class VectorLabels:
                 "labels.field."
             )
         index = {c.name.casefold(): i for i, c in enumerate(classes)} | {str(c.value): i for i, c in enumerate(classes)}
-        keys = frame[field].astype(object).map(_key)
+        given = frame[field].notna()
+        if not given.all():
+            self._find(f"{file.name}: {(~given).sum()} shape(s) have nothing in {field!r} and were left out.")
+        keys = frame[field].astype(object).map(_key).where(given, "")
         found = keys.map(index)
         if found.isna().all() and len(frame):
             raise BadData(
                 f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}. "
                 "Correct labels.classes or labels.field."
             )
-        if unknown := sorted(set(keys[found.isna()])):
-            self._find(
-                f"{file.name}: {found.isna().sum()} shape(s) of {unknown[:12]} are none of labels.classes; left out."
-            )
+        strange = found.isna() & given
+        if unknown := sorted(set(keys[strange])):
+            self._find(f"{file.name}: {strange.sum()} shape(s) of {unknown[:12]} are none of labels.classes; left out.")
         return np.asarray(found.fillna(UNLABELLED).to_numpy(np.uint8))
+
+    def _near(self, scene: Scene, window: Window) -> tuple[NDArray[Any], NDArray[np.uint8]]:
+        """Shapes in the scene's CRS whose bounds meet a window of it, in the order of the files, and their classes.
+
+        A grid in degrees may count on beyond 180, where shapes are found a turn back.
+        """
+        geometries, classes, tree = self._in(scene.crs)
+        ground = _ground(scene, window)
+        turns = (-360, 0, 360) if CRS.from_user_input(scene.crs).is_geographic else (0,)
+        found = [(i, turn) for turn in turns for i in tree.query(shapely.affinity.translate(ground, turn)).tolist()]
+        found.sort()
+        here = np.array([i for i, _ in found], np.int64)
+        shapes = [shapely.affinity.translate(geometries[i], -turn) if turn else geometries[i] for i, turn in found]
+        return np.array(shapes, object), classes[here]
 
     def _in(self, crs: str) -> tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]:
         if crs not in self._projected:
-            projected = self._shapes.to_crs(crs).geometry.to_numpy()
-            usable = np.isfinite(shapely.bounds(projected)).all(
-                axis=1
-            )  # far away from a projection's zone there is no ground
+            projected = _with_places(self._shapes.to_crs(crs).geometry.to_numpy())
+            usable = ~shapely.is_empty(projected)
             projected, classes = projected[usable], self._shapes["class"].to_numpy(np.uint8)[usable]
             self._projected[crs] = (projected, classes, shapely.STRtree(projected))
         return self._projected[crs]
@@ -174,6 +187,12 @@ def read_shapes(file: Path) -> gpd.GeoDataFrame:
 
     Left to guess by content, GDAL would also open a VRT, which can name any other file or address as its source.
     """
+    unwritten = file.with_name(f"{file.name}-wal")
+    if unwritten.exists() and unwritten.stat().st_size:
+        raise BadData(
+            f"{file} is open in another program, whose last edits are still in {unwritten.name} beside it; close the "
+            "layer there (QGIS: remove it or quit), so that they are written."
+        )
     try:
         with file.open("rb") as stream:
             start = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -206,6 +225,14 @@ def _surface(repaired: shapely.Geometry) -> shapely.Geometry:
     if shapely.get_type_id(repaired) != shapely.GeometryType.GEOMETRYCOLLECTION:
         return repaired
     return shapely.union_all([part for part in shapely.get_parts(repaired) if shapely.get_dimensions(part) == 2])
+
+
+def _with_places(projected: NDArray[Any]) -> NDArray[Any]:
+    """Without the parts of shapes that a projection has no place for, as half the globe away from its zone."""
+    for i in np.flatnonzero(~np.isfinite(shapely.bounds(projected)).all(axis=1)):
+        parts = shapely.get_parts(projected[i])
+        projected[i] = shapely.MultiPolygon(list(parts[np.isfinite(shapely.bounds(parts)).all(axis=1)]))
+    return projected
 
 
 def _whole(scene: Scene) -> Window:

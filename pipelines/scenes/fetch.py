@@ -185,6 +185,7 @@ def _finish(
         transform=tuple(bands.transform)[:6],
         width=bands.width,
         height=bands.height,
+        corner=bands.corner,
         resolution=_ground_resolution(bands),
         bbox=bbox,
         geometry=geometry,

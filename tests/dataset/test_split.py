@@ -3,13 +3,15 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from shapely.geometry import box
 
-from pipelines.config.params import Fractions, Split
+from pipelines.config.params import Chips, Fractions, LabelClass, Labels, Split
 from pipelines.dataset.blocks import SPLITS, BlockGrid, assignments, ways
 from pipelines.dataset.census import _Fill, origins, take_census, usable_labels
 from pipelines.dataset.regions import Region, equidistant, find_regions
@@ -269,3 +271,25 @@ def test_the_default_buffer_covers_chips_wherever_a_scene_s_scale_is_largest(
     tall = small.model_copy(update={"height": round((north - south) / 0.01), "width": 1000})
     at_equator = 64 * 0.01 * np.hypot(111_319.5, 110_574.3)  # metres a degree, of longitude and of latitude, WGS 84
     assert chip_diagonal([tall], 64) == pytest.approx(at_equator, rel=6e-4)
+
+
+@pytest.mark.parametrize("start", [179.93, 359.93, -180.07])
+def test_a_grid_in_degrees_is_split_alike_wherever_it_counts_from(tmp_path: Path, start: float) -> None:
+    """The blocks of a scene over the antimeridian, or of one that counts to 360, are those of the same elsewhere."""
+
+    def census(west: float) -> tuple[list[int], list[list[int]]]:
+        pixels = np.ones((1, 140, 140), np.uint16)
+        scene = write_scene(tmp_path, pixels, id="s", crs="EPSG:4326", origin=(west, -17.0), pixel=0.001)
+        frame = gpd.GeoDataFrame({"class": ["a"]}, geometry=[box(-180, -18, 180, -16)], crs="EPSG:4326")
+        frame.to_parquet(tmp_path / "labels.parquet")
+        classes = [LabelClass(name=name, value=i, color="#000000") for i, name in enumerate("ab")]
+        source = open_labels(tmp_path / "labels.parquet", Labels(source="x", field="class", classes=tuple(classes)))
+        (region,) = find_regions([scene], 500)
+        chips = Chips(size=32, stride=32, min_valid=0.5)
+        near, counts, _ = take_census(scene, tmp_path, source, BlockGrid.over(region, 2560), 2, chips, {32})
+        return near.tolist(), counts.tolist()
+
+    near, counts = census(177.93)
+    assert len(near) > 30 and np.sum(counts) == 140 * 140
+    assert census(start)[0] == near
+    assert np.abs(np.subtract(census(start)[1], counts)).sum() < 0.01 * 140 * 140  # pixels on a border

@@ -107,3 +107,9 @@ def test_boxes_need_a_background_and_labels_that_are_drawn(tmp_path: Path, scene
     (tmp_path / "boxes.csv").write_text(HEAD + "OSBS_029,10,twenty,15,24,Tree\n")
     with pytest.raises(BadData, match="four numbers"):
         open_labels(tmp_path / "boxes.csv", labels())
+
+
+def test_boxes_of_a_whole_image_are_found_in_the_part_that_a_scene_is(tmp_path: Path, scene) -> None:
+    (tmp_path / "boxes.csv").write_text(HEAD + "OSBS_029.tif,110,220,115,224,Tree\nOSBS_029.tif,30,30,35,34,Tree\n")
+    part = scene.model_copy(update={"corner": (100, 200)})
+    assert boxes_of(open_labels(tmp_path / "boxes.csv", labels()), part).corners.tolist() == [[10, 20, 15, 24]]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import geopandas as gpd
@@ -12,7 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.windows import Window
-from shapely.geometry import Polygon, box
+from shapely.geometry import MultiPolygon, Polygon, box
 
 from pipelines.config.params import LabelClass, Labels
 from pipelines.errors import BadData
@@ -198,3 +200,58 @@ def test_match_and_place_decide_which_scenes_are_covered(tmp_path: Path, scene: 
     assert [open_labels(file, labels(match="f*")).covers(s) for s in (scene, far)] == [False, False]
     told = labels(match="*", background="water")  # all ground of these scenes is said to be drawn
     assert [open_labels(file, told).covers(s) for s in (scene, far)] == [True, True]
+
+
+def test_a_shape_that_says_nothing_of_its_class_has_none(tmp_path: Path, scene: Scene) -> None:
+    classes = (CLASSES[0].model_copy(update={"name": "none"}), *CLASSES[1:])
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 4, 4), pixels(10, 10, 4, 4)], [None, "forest"])
+    source = open_labels(file, labels(classes=classes))
+    assert (source.burn(scene)[:4, :4] == 255).all() and (source.burn(scene)[10:14, 10:14] == 1).all()
+    assert source.findings == ["a.gpkg: 1 shape(s) have nothing in 'class' and were left out."]
+
+
+def test_edits_that_a_program_has_not_written_into_its_file_yet_are_not_overlooked(
+    tmp_path: Path, scene: Scene
+) -> None:
+    file = write(tmp_path / "a.gpkg", [pixels(0, 0, 4, 4)], ["water"])
+    with closing(sqlite3.connect(file)) as editor:
+        editor.execute("PRAGMA journal_mode=WAL")
+        editor.execute("PRAGMA wal_autocheckpoint=0")
+        editor.execute("CREATE TABLE notes (words)")
+        editor.commit()
+        with pytest.raises(BadData, match=r"a\.gpkg-wal beside it; close the layer there"):
+            burn(scene, file, labels())
+    assert (burn(scene, file, labels())[:4, :4] == 0).all()  # whoever closes it last writes them
+
+
+def test_a_shape_in_many_parts_loses_none_here_by_one_half_the_globe_away(tmp_path: Path, scene: Scene) -> None:
+    here = gpd.GeoSeries([pixels(5, 7, 10, 20)], crs=UTM_21S).to_crs("EPSG:4326")[0]
+    west = here.bounds[0]
+    far = [box(west + turn, -1, west + turn + 0.1, 1) for turn in (88, 90, 95, -90)]
+    frame = gpd.GeoDataFrame({"class": ["forest"]}, geometry=[MultiPolygon([*far, here])], crs="EPSG:4326")
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert open_labels(tmp_path / "a.parquet", labels()).covers(scene)
+    assert (burn(scene, tmp_path / "a.parquet", labels()) == 1).sum() == pytest.approx(200, abs=30)
+
+
+@pytest.mark.parametrize("start", [179.98, -180.02, 359.0])
+def test_a_grid_in_degrees_finds_its_labels_wherever_it_counts_from(tmp_path: Path, start: float) -> None:
+    """Of 40 columns of 0.001 degrees; the water is the first ten, the forest the last ten, later shapes lie above."""
+    scene = write_scene(
+        tmp_path, np.ones((1, 20, 40), np.uint16), crs="EPSG:4326", origin=(start, 10), pixel=0.001, id="s"
+    )
+
+    def columns(first: float, last: float) -> list[Polygon]:
+        """In degrees from -180 to 180, in two where they lie on both sides."""
+        ends = start + first * 0.001, start + last * 0.001
+        turned = [box(ends[0] + turn, 9.9, ends[1] + turn, 10.1) for turn in (-720, -360, 0, 360)]
+        parts = [shapely.intersection(one, box(-180, -90, 180, 90)) for one in turned]
+        return [part for part in parts if shapely.area(part) > 1e-9]
+
+    parts = [("water", columns(0, 10)), ("bare", columns(15, 40)), ("forest", columns(30, 40))]
+    shapes = [(name, shape) for name, several in parts for shape in several]
+    frame = gpd.GeoDataFrame({"class": [n for n, _ in shapes]}, geometry=[s for _, s in shapes], crs="EPSG:4326")
+    frame.to_parquet(tmp_path / "a.parquet")
+    expected = np.repeat(np.uint8([0, 255, 2, 1]), [10, 5, 15, 10])
+    assert (burn(scene, tmp_path / "a.parquet", labels()) == expected).all()
+    assert open_labels(tmp_path / "a.parquet", labels()).covers(scene)

@@ -142,6 +142,7 @@ def test_area_cuts_whole_pixels(tmp_path: Path) -> None:
     column, row = round((scene.transform[2] - ORIGIN[0]) / 10), round((ORIGIN[1] - scene.transform[5]) / 10)
     with rasterio.open(files["B03"]) as whole:
         assert np.array_equal(pixels[1], whole.read(1)[row : row + scene.height, column : column + scene.width])
+    assert scene.corner == (column, row)
     assert 45 <= column <= 50 and 50 <= scene.width <= 60 and 80 <= scene.height <= 90
 
 
