@@ -86,7 +86,8 @@ def take_snapshot(scenes: Collection[Scene], catalog: Path, params: Params, data
     """Write ``manifest.json`` and ``labels/`` below ``data`` for those of ``scenes`` that the labels cover.
 
     A scene counts as covered if at least one usable pixel of it is labelled; others leave no trace, so the bytes stay
-    the same when such a scene arrives. Raises ``BadData`` if no scene is left or if scenes differ in dtype or bands.
+    the same when such a scene arrives. Raises ``BadData`` if no scene is left, or if scenes differ in dtype, bands or
+    units.
     """
     if not scenes:
         raise BadData(_why_empty(catalog))
@@ -230,6 +231,11 @@ def _alike(scenes: list[Scene], bands: tuple[str, ...]) -> None:
             raise BadData(
                 f"Scene {scene.id} has the bands {', '.join(names)} where scenes.bands says {', '.join(bands)}; ingest "
                 "it again with these bands, or leave it out by labels.match."
+            )
+        if strange := [a.name for a, b in zip(scene.bands, scenes[0].bands, strict=True) if a.units != b.units]:
+            raise BadData(
+                f"Scene {scene.id} and scene {scenes[0].id} have {', '.join(strange)} in different units; a dataset "
+                "has one. Ingest the older one again, or leave one kind out by labels.match."
             )
         if scene.dtype != scenes[0].dtype:
             raise BadData(

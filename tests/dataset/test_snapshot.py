@@ -110,6 +110,14 @@ def test_scenes_of_two_pixel_types_are_refused(tmp_path: Path) -> None:
         take_snapshot([a, b], tmp_path / "catalog", values, tmp_path / "data")
 
 
+def test_scenes_of_two_units_are_refused(tmp_path: Path) -> None:
+    values = params(write_labels(tmp_path / "parcels.gpkg"))
+    a, b = (write_scene(tmp_path / "catalog", np.ones((2, 64, 64), np.uint16), id=id, origin=HERE) for id in "ab")
+    b = b.model_copy(update={"bands": (b.bands[0], b.bands[1].model_copy(update={"units": "radiance"}))})
+    with pytest.raises(BadData, match="b and scene a have B02 in different units"):
+        take_snapshot([a, b], tmp_path / "catalog", values, tmp_path / "data")
+
+
 def test_scenes_with_other_bands_than_asked_are_refused(tmp_path: Path) -> None:
     values = params(write_labels(tmp_path / "parcels.gpkg"))
     scene = write_scene(tmp_path / "c", np.ones((2, 64, 64), np.uint16), id="a", origin=HERE, bands=("B02", "B01"))
