@@ -118,7 +118,8 @@ def _bands(params: Params, spec: ModelSpec) -> tuple[Band, ...]:
     radiometry = params.scenes.radiometry
 
     def each(value: float | tuple[float, ...]) -> tuple[float, ...]:
-        return value if isinstance(value, tuple) else (value,) * len(spec.bands)
+        values = value if isinstance(value, tuple) else (value,)  # one for all bands, or one a band of each date
+        return values * (len(spec.bands) // len(values))
 
     return tuple(
         Band(name=band.name, units=band.units, scale=scale, offset=offset)

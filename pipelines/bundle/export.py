@@ -93,8 +93,13 @@ def _check(module: Normalized, bands: int, folder: Path) -> None:
             truth = module(pixels).numpy()
             answers = {PT2: graph(pixels).numpy(), ONNX: session.run([OUTPUT], {INPUT: pixels.numpy()})[0]}
         for name, answer in answers.items():
-            if answer.shape != truth.shape or not np.allclose(answer, truth, rtol=1e-3, atol=TOLERANCE):
-                raise SwathError(
-                    f"{name} differs from the trained network by up to {np.abs(answer - truth).max():.2g} at shape "
-                    f"{shape}; this architecture cannot be exported with free sizes. Choose another train.model."
-                )
+            if answer.shape != truth.shape:
+                off = f"gives {answer.shape} where the trained network gives {truth.shape}"
+            elif not np.allclose(answer, truth, rtol=1e-3, atol=TOLERANCE):
+                off = f"differs from the trained network by up to {np.abs(answer - truth).max():.2g}"
+            else:
+                continue
+            raise SwathError(
+                f"{name} {off} at shape {shape}; this architecture cannot be exported with free sizes. Choose another "
+                "train.model."
+            )

@@ -116,23 +116,26 @@ def _network(params: Params, statistics: Statistics) -> Normalized:
 
 
 def _require_fit(trained: Normalized, params: Params, chips: int) -> None:
-    """Raise ``BadData`` unless the network takes the least batch of train chips, and chips and windows one by one."""
+    """Raise ``BadData`` unless the network takes the least batch of train chips, chips and windows one by one, and
+    windows that are not square, as small and narrow rasters have them and as the bundle's graphs are tested with.
+    """
     model, train = params.train.model, params.train
     batches = BatchOrder(np.arange(chips), train.batch, None)
     bands = len(trained.mean.flatten())
-    asked = [(False, 1, params.chips.size), (False, 1, params.predict.window)]
+    chip, window, crop = params.chips.size, params.predict.window, train.crop or params.chips.size
+    asked = [(False, 1, chip, chip), (False, 1, window, window), (False, 1, 64, 160)]
     if params.task != "detection":  # which trains on objects too
-        asked.append((True, min(len(draw.rows) for draw in batches), train.crop or params.chips.size))
-    for training, count, side in asked:
+        asked.append((True, min(len(draw.rows) for draw in batches), crop, crop))
+    for training, count, height, width in asked:
         probe = copy.deepcopy(trained).train(training)
         try:
             with torch.random.fork_rng(devices=[]), torch.no_grad():
-                probe(torch.zeros(count, bands, side, side))
+                probe(torch.zeros(count, bands, height, width))
         except (RuntimeError, ValueError, AssertionError) as error:
             doing = f"be trained on {count} chip(s)" if training else "answer for a chip or window"
             raise BadData(
-                f"train.model {model.name} (encoder {model.encoder}) cannot {doing} of {side} px: {error} Choose "
-                "another network, or other chips.size, train.crop, train.batch or predict.window."
+                f"train.model {model.name} (encoder {model.encoder}) cannot {doing} of {height} x {width} px: "
+                f"{error} Choose another network, or other chips.size, train.crop, train.batch or predict.window."
             ) from error
 
 

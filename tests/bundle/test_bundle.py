@@ -6,6 +6,7 @@ import pickletools
 import shutil
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
@@ -15,15 +16,16 @@ import pytest
 import torch
 from mlflow import MlflowClient
 
-from pipelines.bundle.build import build
+from pipelines.bundle.build import _bands, build
 from pipelines.bundle.card import tables
 from pipelines.bundle.contract import checksums, read_contract
 from pipelines.bundle.export import load_pt2
 from pipelines.bundle.store import champion, open_again, open_bundle
+from pipelines.dataset.statistics import BandStatistics, Statistics
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
 from pipelines.training.checkpoint import load_trained
-from tests.bundle.trained import BANDS, CLASSES, TEMPERATURE, bundle_folder, write_workspace
+from tests.bundle.trained import BANDS, CLASSES, TEMPERATURE, bundle_folder, small_params, write_workspace
 
 pytestmark = pytest.mark.slow
 
@@ -198,3 +200,16 @@ def test_registry_addresses_lead_to_the_bundle_of_the_run(tmp_path, monkeypatch)
         open_bundle("models:/sample@challenger")
     with pytest.raises(BadData, match="There is no"):
         open_bundle("runs:/0123456789abcdef0123456789abcdef")
+
+
+def test_bands_of_earlier_dates_have_the_scale_of_their_own(tmp_path):
+    params = small_params()
+    declared = {"kind": "declared", "scale": (1.0, 2.0, 3.0), "offset": 0.5}
+    radiometry = params.scenes.radiometry.model_copy(update=declared)
+    scenes = params.scenes.model_copy(update={"radiometry": radiometry})
+    band = BandStatistics(name="", units="dn", mean=0.0, std=1.0, minimum=0.0, maximum=1.0, p01=0.0, p99=1.0)
+    names = [*scenes.bands, *(f"{name}-1" for name in scenes.bands)]
+    statistics = Statistics(bands=tuple(band.model_copy(update={"name": n}) for n in names), class_pixels={}, chips=1)
+    bands = _bands(params.model_copy(update={"scenes": scenes}), SimpleNamespace(bands=names, statistics=statistics))
+    assert [(b.name, b.scale) for b in bands[2:5]] == [("B04", 3.0), ("B02-1", 1.0), ("B03-1", 2.0)]
+    assert {b.offset for b in bands} == {0.5}

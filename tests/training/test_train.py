@@ -169,6 +169,17 @@ def test_a_network_that_does_not_take_the_chips_is_told_before_it_trains(tmp_pat
         train(workspace, load_params(workspace / "params.yaml"))
 
 
+def test_a_network_of_one_size_of_input_is_told_before_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path / "home"))
+    model = {"library": "smp", "name": "Unet", "encoder": "tu-swin_tiny_patch4_window7_224"}
+    workspace = make_workspace(tmp_path / "workspace", train=3, val=1, size=224, model=model)
+    values = yaml.safe_load((workspace / "params.yaml").read_text())
+    values["predict"] |= {"window": 224, "overlap": 64}
+    (workspace / "params.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(BadData, match="cannot answer for a chip or window of 64 x 160 px"):
+        train(workspace, load_params(workspace / "params.yaml"))
+
+
 def test_batches_of_several_chips_have_no_rest_of_one():
     sizes = [[len(draw.rows) for draw in BatchOrder(np.arange(chips), 2, None)] for chips in (1, 2, 3, 5)]
     assert sizes == [[1], [2], [3], [3, 2]]
