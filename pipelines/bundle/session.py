@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -9,10 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from pipelines.errors import BadData
+
+# Each import of OpenVINO tells Google Analytics of it, from a process of its own, whatever DO_NOT_TRACK says; without
+# this module it has a stand-in that tells nobody.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+import openvino  # noqa: E402
 
 Precision = Literal["f32", "bf16"]
 Graph = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # (n, bands, h, w) to what the network answers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,3 +40,11 @@ def test_threads_that_ask_a_graph_at_once_are_all_answered(tmp_path: Path) -> No
     asked = [sys.executable, "-c", _AT_ONCE, tmp_path / "graph.xml"]
     said = subprocess.run(asked, capture_output=True, text=True, timeout=60, check=True).stdout
     assert said.replace("np.float32", "").strip() == "[(0.0), (0.0), (0.0), (0.0), (0.0), (1.0), (2.0), (3.0)]"
+
+
+def test_nobody_is_told_that_a_model_is_used(tmp_path: Path) -> None:
+    """OpenVINO writes the number that it is known by to the home before it tells of an import."""
+    environment = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    looks = "import sys, pipelines.bundle.session, openvino; print(sys.modules['openvino_telemetry'])"
+    done = subprocess.run([sys.executable, "-c", looks], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), list(tmp_path.iterdir())) == ("None", [])
