@@ -190,8 +190,10 @@ def _histograms(
     views = [reference.match(profile.facts).profile.view for reference in references]
     drawn = {}
     for feature in sorted(severity, key=lambda f: -severity[f])[:DRAWN]:
-        view = next(v for v in views if v.get_column(feature) is not None)
-        drawn[feature] = _histogram(feature, profile, view)
+        # together the scenes may be usual for a group that lacks what one of their own groups has
+        view = next((v for v in views if v.get_column(feature) is not None), None)
+        if view is not None:
+            drawn[feature] = _histogram(feature, profile, view)
     return drawn
 
 

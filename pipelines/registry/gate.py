@@ -30,7 +30,7 @@ from pipelines.evaluation.score import Tally, by, tally_scene
 from pipelines.evaluation.stitching import Stitcher
 from pipelines.evaluation.tracking import store
 from pipelines.files import write_json
-from pipelines.inference.raster import in_bands
+from pipelines.inference.raster import FINER_OR_COARSER, in_bands
 from pipelines.inference.runtime import Runtime
 from pipelines.lineage.revision import revision
 from pipelines.lineage.run import airflow_run
@@ -253,6 +253,12 @@ def contract_differences(challenger: Contract, champion: Contract) -> tuple[str,
     classes = [tuple(c.name for c in contract.classes) for contract in (challenger, champion)]
     if classes[0] != classes[1]:
         sentences.append(f"It gives the classes {', '.join(classes[0])}; the champion gives {', '.join(classes[1])}.")
+    (finest, coarsest), (finer, coarser) = challenger.resolution, champion.resolution
+    if finer < finest / FINER_OR_COARSER or coarser > coarsest * FINER_OR_COARSER:
+        sentences.append(
+            f"It was trained on pixels of {finest:.3g} to {coarsest:.3g} m and will refuse scenes of the {finer:.3g} "
+            f"to {coarser:.3g} m that the champion knows."
+        )
     return tuple(sentences)
 
 

@@ -48,7 +48,8 @@ def draw_objects(
         pen = ImageDraw.Draw(picture)
         placed = (corners - [columns.start, rows.start, columns.start, rows.start]) * factor
         for (left, top, right, bottom), index in zip(placed.tolist(), indices, strict=True):
-            pen.rectangle((left, top, right - 1, bottom - 1), outline=classes[int(index)].color, width=2)
+            corner = max(right - 1, left), max(bottom - 1, top)  # of a box of less than a pixel too
+            pen.rectangle((left, top, *corner), outline=classes[int(index)].color, width=2)
         picture.save(folder / f"{rank}-{name}.png")
     return tuple(f"{rank}-{name}" for name in boxes)
 

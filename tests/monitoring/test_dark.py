@@ -101,3 +101,21 @@ def test_the_darkest_tenth_keeps_its_values_and_the_rest_has_none():
 def test_no_pixels_have_no_darkest_ones():
     columns = input_features(BANDS, np.zeros((3, 0), np.float32))
     assert all(len(values) == 0 for values in dark_features(BANDS, columns).values())
+
+
+def test_groups_that_are_drawn_together_need_not_know_the_same_of_their_pixels(tmp_path: Path) -> None:
+    """Winter is known from many places, summer from one, and whoever asks for all of them at once asks of both."""
+    samples = []
+    for i in range(MANY_PLACES + 6):
+        facts, columns = place(i)
+        winter = i < MANY_PLACES + 2
+        facts = facts.model_copy(update={"season": "winter" if winter else "summer"})
+        blocks = np.full(PIXELS, i if winter else 1000, np.int32)
+        samples.append((facts, columns | {GROUND: blocks}))
+    write_reference(tmp_path / "inputs", samples, ("season",))
+    seasons = ("winter", "winter", "summer", "summer")
+    new = [(place(101 + i, haze=0.02), season) for i, season in enumerate(seasons)]
+    profiles = [logged(columns, facts.model_copy(update={"season": season})) for (facts, columns), season in new]
+    found = against(Reference(tmp_path / "inputs"), profiles)
+    assert any(DARK in feature for one in found.scenes for feature in one.suspect)
+    assert len(found.groups) == 1

@@ -127,6 +127,15 @@ def test_contracts_of_other_bands_or_classes_are_told_apart(world):
     assert "B02" in sentences[0]
 
 
+def test_a_model_that_will_refuse_what_the_champion_maps_is_told_apart(world):
+    contract = read_contract(world.good.workspace.data / "bundle")
+    champion = contract.model_copy(update={"resolution": (10.0, 20.0)})
+    for known, differs in (((10.0, 20.0), False), ((14.0, 14.0), False), ((10.0, 10.0), True), ((20.0, 20.0), True)):
+        challenger = contract.model_copy(update={"resolution": known})
+        assert bool(contract_differences(challenger, champion)) == differs
+    assert "will refuse scenes of the 10 to 20 m" in contract_differences(challenger, champion)[0]
+
+
 def test_windows_that_overlap_more_cost_more(world, monkeypatch):
     bundle = open_bundle(world.good.workspace.data / "bundle")
     monkeypatch.setattr(gates, "Runtime", lambda bundle, precision: lambda pixels: time.sleep(0.02))
