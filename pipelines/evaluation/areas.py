@@ -58,8 +58,10 @@ def areas(
     interval reaches from none of it to all of it.
 
     ``blocks`` are confusion counts ``(blocks, classes, classes)`` of the test. Raises ``BadData`` for a class that is
-    mapped and never occurs in the test's map.
+    mapped and never occurs in the test's map, and where nothing is mapped.
     """
+    if not mapped.any():
+        raise BadData("The maps show no class anywhere, only ground without data or under cloud; give others.")
     total, whole = float(mapped.sum()), blocks.sum(axis=0)
     seen = whole.sum(axis=0)
     if untested := [name for name, area, pixels in zip(names, mapped, seen, strict=True) if area and not pixels]:

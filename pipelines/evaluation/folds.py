@@ -13,7 +13,7 @@ import pandas as pd
 from pipelines.config.params import Evaluate, Task
 from pipelines.evaluation import metrics as m
 from pipelines.evaluation.bootstrap import Interval, interval, paired_gain
-from pipelines.evaluation.report import BLOCK_SCORES
+from pipelines.evaluation.report import BLOCK_SCORES, number
 from pipelines.evaluation.score import by
 from pipelines.files import read_json
 
@@ -41,7 +41,7 @@ def together(
             "miou": _ends(interval(blocks, miou, **options)[0]),
             "accuracy": float(m.accuracy(blocks.sum(axis=0))),
             "iou": {c: _ends(iou) for i, (c, iou) in enumerate(zip(classes, ious, strict=True)) if i != void},
-            "f1": {c: f1 for i, (c, f1) in enumerate(zip(classes, scores.f1.tolist(), strict=True)) if i != void},
+            "f1": {c: number(f1) for i, (c, f1) in enumerate(zip(classes, scores.f1, strict=True)) if i != void},
         }
     if "baseline" in counts:
         result["gain"] = _ends(paired_gain(counts["network"], counts["baseline"], miou, **options))

@@ -59,25 +59,25 @@ def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
     scenes = scenes if np.isfinite(scenes).any() else np.full(1, np.nan)
     found: dict[str, Any] = {
         "miou": _ends(interval(counts, miou, **options)[0]),
-        "accuracy": _number(m.accuracy(total)),
-        "f1": _number(m.mean_f1(total, void)),
+        "accuracy": number(m.accuracy(total)),
+        "f1": number(m.mean_f1(total, void)),
         "classes": {
             name: {
-                "iou": _number(iou.value),
-                "low": _number(iou.low),
-                "high": _number(iou.high),
-                "precision": _number(scores.precision[i]),
-                "recall": _number(scores.recall[i]),
-                "f1": _number(scores.f1[i]),
+                "iou": number(iou.value),
+                "low": number(iou.low),
+                "high": number(iou.high),
+                "precision": number(scores.precision[i]),
+                "recall": number(scores.recall[i]),
+                "f1": number(scores.f1[i]),
                 "support": int(scores.support[i]),
             }
             for i, (name, iou) in enumerate(zip(outcome.names, ious, strict=True))
             if i != void
         },
         "scenes": {
-            "lowest": _number(np.nanmin(scenes)),
-            "median": _number(np.nanmedian(scenes)),
-            "highest": _number(np.nanmax(scenes)),
+            "lowest": number(np.nanmin(scenes)),
+            "median": number(np.nanmedian(scenes)),
+            "highest": number(np.nanmax(scenes)),
         },
         "test": {"digest": outcome.test, "blocks": len(blocks), "scenes": frame["scene_id"].nunique()},
     }
@@ -88,8 +88,8 @@ def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
         bar = by(outcome.baseline.frame("baseline"), "block_id", size)[1]
         found["baseline"] = {
             "miou": _ends(interval(bar, miou, **options)[0]),
-            "accuracy": _number(m.accuracy(bar.sum(axis=0))),
-            "f1": _number(m.mean_f1(bar.sum(axis=0), void)),
+            "accuracy": number(m.accuracy(bar.sum(axis=0))),
+            "f1": number(m.mean_f1(bar.sum(axis=0), void)),
             "gain": _ends(paired_gain(counts, bar, miou, **options)),
         }
     return found
@@ -97,15 +97,15 @@ def summary(outcome: Outcome, settings: Evaluate) -> dict[str, Any]:
 
 def _of_pixels(outcome: Outcome, chips: ChipScores) -> dict[str, Any]:
     return {
-        "boundary": _number(m.boundary_f(outcome.network.boundary)),
-        "ece": _number(calibration_error(outcome.network.reliability)),
+        "boundary": number(m.boundary_f(outcome.network.boundary)),
+        "ece": number(calibration_error(outcome.network.reliability)),
         "chips": {
-            "miou": _number(m.miou(chips.confusion)),
-            "accuracy": _number(m.accuracy(chips.confusion)),
-            "ece": _number(calibration_error(chips.after)),
-            "ece_before_scaling": _number(calibration_error(chips.before)),
+            "miou": number(m.miou(chips.confusion)),
+            "accuracy": number(m.accuracy(chips.confusion)),
+            "ece": number(calibration_error(chips.after)),
+            "ece_before_scaling": number(calibration_error(chips.before)),
         },
-        "temperature": _number(outcome.temperature),
+        "temperature": number(outcome.temperature),
     }
 
 
@@ -114,7 +114,7 @@ def _of_objects(outcome: Outcome, classes: dict[str, Any]) -> dict[str, Any]:
     precision = outcome.precision or {"classes": {}}
     for name, scores in precision["classes"].items():
         classes[name] |= scores
-    return {name: precision.get(name) for name in ("map", "map50")} | {"threshold": _number(outcome.threshold)}
+    return {name: precision.get(name) for name in ("map", "map50")} | {"threshold": number(outcome.threshold)}
 
 
 def write(folder: Path, outcome: Outcome) -> None:
@@ -166,8 +166,8 @@ def _curve_table(names: list[str], threshold: m.Values, columns: dict[str, m.Val
 
 
 def _ends(found: Interval) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in found.model_dump().items()}
+    return {name: number(value) for name, value in found.model_dump().items()}
 
 
-def _number(value: Any) -> float | None:
+def number(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), 6)

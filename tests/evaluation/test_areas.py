@@ -71,3 +71,8 @@ def test_a_class_that_is_mapped_and_was_never_tested_is_refused_and_one_never_ma
         areas(counts, np.array([1.0, 1, 1]), ("a", "b", "c"), SETTINGS)
     found = areas(counts, np.array([8.0, 4, 0]), ("a", "b", "c"), SETTINGS)
     assert found["c"]["mapped"] == 0 and found["c"]["value"] == pytest.approx(8 * 2 / 8)
+
+
+def test_maps_that_show_nothing_have_no_areas() -> None:
+    with pytest.raises(BadData, match="show no class anywhere"):
+        areas(np.ones((11, 2, 2), int), np.zeros(2), ("land", "water"), SETTINGS)

@@ -56,6 +56,13 @@ def test_all_tested_ground_is_scored_as_one_and_not_as_the_mean_of_folds(tmp_pat
     assert found["gain"]["value"] == pytest.approx(100 / 110 - 1 / 3, abs=1e-4)
 
 
+def test_a_class_that_occurs_nowhere_has_no_score_and_the_rest_is_still_json(tmp_path: Path) -> None:
+    counts = [[50, 0, 0], [0, 50, 0], [0, 0, 0]]
+    found = together([write_fold(tmp_path, {"a": (counts, counts)}, 1.0)], ["land", "water", "ice"], SETTINGS)
+    assert found["network"]["f1"] == {"land": 1.0, "water": 1.0, "ice": None}
+    json.dumps(found, allow_nan=False)
+
+
 def test_labels_below_the_home_are_found_from_a_fold_though_no_variable_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
