@@ -154,7 +154,9 @@ class SwathOperator(BaseOperator):
                     for line in self._process.stderr:
                         if line := without_secrets(line.rstrip()):  # a library may print what it likes
                             self.log.info("%s", line)
-                            last = line.removeprefix("swath: ")
+                            # an error of several lines is told as one
+                            goes_on = last.startswith("swath: ") and not line.startswith("swath: ")
+                            last = f"{last} {line.strip()}" if goes_on else line
                 except BaseException:  # such as a timeout, which Popen would answer by waiting for the command's end
                     self.on_kill()
                     raise
@@ -163,6 +165,7 @@ class SwathOperator(BaseOperator):
                 with suppress(ProcessLookupError):
                     os.killpg(self._process.pid, signal.SIGKILL)
             progress.unlink(missing_ok=True)
+            last = last.removeprefix("swath: ")
             if status == BAD_DATA_EXIT:
                 raise AirflowFailException(last)
             if status != 0:

@@ -96,7 +96,7 @@ def validate() -> None:
     )
     if findings:
         findings += [] if certificate.clean else certificate.findings
-        raise BadData("The dataset does not pass its checks (see data/validation/docs):\n  " + "\n  ".join(findings))
+        raise BadData(f"The dataset does not pass its checks (see data/validation/docs): {'; '.join(findings)}")
     emit({"success": True, "docs": str(DATA / "validation" / "docs")})
 
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -219,7 +220,8 @@ def _lacking(wanted: list[str], outputs: list[Output]) -> str:
 
 
 def _dvc(workspace: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
+    # of tasks that share a workspace one may be pulling for minutes, and DVC gives up after three seconds
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
     log.info("dvc %s", " ".join(arguments))
     lines: list[str] = []
     with subprocess.Popen(
@@ -242,9 +244,17 @@ def _dvc(workspace: Path, *arguments: str) -> str:
     if is_full(cache := settings().dvc_cache):  # whoever else is copying there fails as well
         for left in drafts(cache):
             left.unlink(missing_ok=True)
-    own = next((line.removeprefix("swath: ") for line in reversed(lines) if line.startswith("swath: ")), None)
-    text = own or " ".join(line for line in lines[-3:] if line)
+    text = _own(lines) or " ".join(line for line in lines[-3:] if line)
     # DVC reports the status of the command that failed only in its words.
     if any(f"exited with {BAD_DATA_EXIT}" in line for line in lines):
         raise BadData(text)
     raise SwathError(f"dvc {' '.join(arguments)} failed: {text}")
+
+
+def _own(lines: list[str]) -> str:
+    """What the stage's command itself said last, which may be several lines, before DVC tells that it failed."""
+    begun = [i for i, line in enumerate(lines) if line.startswith("swath: ")]
+    if not begun:
+        return ""
+    said = takewhile(lambda line: not line.startswith("ERROR: "), lines[begun[-1] :])
+    return " ".join(line.strip() for line in said if line.strip()).removeprefix("swath: ")

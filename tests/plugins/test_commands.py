@@ -102,6 +102,16 @@ def test_bad_data_fails_at_once_with_its_sentence(command: Any) -> None:
         task.execute(ctx)
 
 
+def test_a_sentence_of_several_lines_is_told_whole(command: Any) -> None:
+    command(
+        "echo 'INFO of before' >&2; printf 'swath: params.yaml is wrong:\\n  a: is no number\\n' >&2; "
+        "echo '  b: is missing' >&2; exit 65"
+    )
+    task, ctx = operator()
+    with pytest.raises(AirflowFailException, match=r"^params.yaml is wrong: a: is no number b: is missing$"):
+        task.execute(ctx)
+
+
 def test_anything_else_is_worth_a_retry(command: Any) -> None:
     command("echo 'swath: the store is away' >&2; exit 1")
     task, ctx = operator()

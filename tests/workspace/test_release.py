@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 
 from pipelines.config import settings
 from pipelines.errors import BadData, SwathError
@@ -116,6 +118,16 @@ def test_another_machine_brings_what_it_needs_from_the_remote(
     close_workspace("train")
     folder = open_workspace("evaluate", resolve(made.revision))
     assert not reproduce(folder, "evaluate", train.lock, {}).reused
+
+
+def test_a_stage_waits_for_another_that_pulls_into_the_same_workspace(repository: Repository) -> None:
+    folder = open_workspace("one", resolve(None))
+    (folder / ".dvc" / "tmp").mkdir(exist_ok=True)
+    held = zc.lockfile.LockFile(str(folder / ".dvc" / "tmp" / "lock"))
+    done = threading.Timer(6, held.close)  # DVC itself gives up after three seconds
+    done.start()
+    assert not reproduce(folder, "chip", {}, {}).reused
+    assert done.finished.is_set()
 
 
 def test_data_that_never_reached_the_remote_are_named(repository: Repository) -> None:
@@ -233,6 +245,16 @@ def test_a_stage_that_fails_says_so(repository: Repository) -> None:
     repository.write("dvc.yaml", text)
     repository.commit("Break")
     with pytest.raises(SwathError, match="chip"):
+        build("one")
+
+
+def test_all_that_a_stage_says_of_its_failure_is_told(repository: Repository) -> None:
+    repository.write("says", "swath: chips are bad:\n  a\n  b\n")
+    says = "cat says >&2 && false &&"
+    text = (repository.folder / "dvc.yaml").read_text().replace("mkdir -p data/chips &&", says)
+    repository.write("dvc.yaml", text)
+    repository.commit("Break")
+    with pytest.raises(SwathError, match=r"failed: chips are bad: a b$"):
         build("one")
 
 
