@@ -38,7 +38,7 @@ Needs = Annotated[list[str] | None, typer.Option(help="Output of a stage that th
 @app.command("pin")
 def pin_command(config: Annotated[Path | None, typer.Option(help="Overlay of params.yaml.")] = None) -> None:
     """Make the working tree a commit on a hidden ref, so that a run of it can be named and repeated."""
-    emit(pin(Path(settings().git_remote), config).model_dump())
+    emit(pin(Path.cwd(), config).model_dump())
 
 
 @app.command("at", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
