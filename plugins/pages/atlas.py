@@ -126,6 +126,8 @@ def queue(project: str) -> Response:
     found = sorted(reports.glob("*/*/*.geojson"), key=lambda path: path.stat().st_mtime)
     places: dict[str, Any] = {"type": "FeatureCollection", "features": []}
     if found:
-        places = read_json(found[-1]) | {"folder": found[-1].parent.relative_to(settings().reports).as_posix()}
+        places = read_json(found[-1]) | {
+            "folder": found[-1].parent.relative_to(settings().reports.resolve()).as_posix()
+        }
     kept = {"Cache-Control": "private, no-cache"}
     return JSONResponse(places, media_type="application/geo+json", headers=kept)

@@ -328,6 +328,15 @@ def test_the_newest_queue_is_shown(client: TestClient, home: Path) -> None:
     shutil.rmtree(file.parent)
 
 
+def test_the_queue_is_found_where_reports_lie_on_another_disk(
+    client: TestClient, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_json(tmp_path / "disk" / PROJECT / "drift" / "r1" / "places.geojson", {"features": []})
+    (tmp_path / "linked").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("SWATH_REPORTS", str(tmp_path / "linked"))
+    assert client.get(f"p/{PROJECT}/queue.geojson").json()["folder"] == f"{PROJECT}/drift/r1"
+
+
 @pytest.mark.slow
 def test_decisions_on_record_are_held_against_mlflow(client: TestClient, home: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch, store() as registry:
