@@ -19,7 +19,8 @@ POOLS = (("gpu", "1", "Training and evaluation"), ("io", "4", "Fetching"))
 
 def main() -> None:
     """The databases of Airflow and MLflow, brought to their versions, and in Airflow's the results of Celery; the one
-    login, where its password is given; the pools; a bucket each for scenes and maps, DVC, MLflow and logs of tasks."""
+    login, where its password is given; the pools; a bucket each for scenes and maps, DVC, logs of tasks and, where
+    MLflow is served beside, its artifacts."""
     os.umask(0o077)
     if password := os.environ.get("SWATH_ADMIN_PASSWORD"):
         write_json(Path(os.environ["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]), {"admin": password})
@@ -33,8 +34,13 @@ def main() -> None:
         if subprocess.run(["airflow", "pools", "get", name], stdout=subprocess.DEVNULL).returncode != 0:
             subprocess.run(["airflow", "pools", "set", name, slots, meaning], check=True)
     store = boto3.client("s3")
-    for address in filter(None, (settings().store, settings().dvc_remote, "s3://mlflow", "s3://logs")):
-        make_bucket(store, address.removeprefix("s3://").split("/")[0])
+    named = (
+        os.environ.get(name, "")
+        for name in ("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", "MLFLOW_ARTIFACTS_DESTINATION")
+    )
+    for address in (settings().store or "", settings().dvc_remote, *named):
+        if address.startswith("s3://"):
+            make_bucket(store, address.removeprefix("s3://").split("/")[0])
 
 
 def let_at_results(database: Connection, user: str) -> None:
@@ -50,10 +56,15 @@ def let_at_results(database: Connection, user: str) -> None:
 
 def make_bucket(store: Any, name: str) -> None:
     try:
-        store.create_bucket(Bucket=name)
+        store.head_bucket(Bucket=name)
+        return
     except ClientError as error:
-        if error.response["Error"]["Code"] not in ("BucketAlreadyExists", "BucketAlreadyOwnedByYou"):
-            raise
+        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+            raise  # it is another's, or not for this key, and no task could write to it
+    region = store.meta.region_name
+    # the one place that S3 refuses to be told by name
+    placed = {} if region in (None, "us-east-1") else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+    store.create_bucket(Bucket=name, **placed)
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ def _called(run: Path) -> bool:
 
 
 def _logs() -> Path:
-    """Of tasks and of the dag-processor: the embedded system and compose both set where Airflow writes them."""
+    """Of tasks and of the dag-processor on the embedded system; in compose those of tasks go to the store."""
     return Path(os.environ.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER") or settings().home / "logs" / "tasks")
 
 
