@@ -12,7 +12,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.dtypes import in_dtype_range
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
@@ -39,6 +39,7 @@ class _File:
     dataset: Any  # a rasterio dataset on the scene's grid
     indexes: tuple[int, ...]
     mask: Any = None  # a dataset on that grid with the mask of the file, if it has one
+    nodata: float | None = None  # a number that stands for NaN in this file
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Bands:
         parts, valid = [], np.ones((window.height, window.width), bool)
         for file in self._files:
             part = self._pixels(file, window)
+            if file.nodata is not None:
+                part[part == file.nodata] = self.nodata
             if file.mask is not None:
                 with explained(file.href, self._links):
                     valid &= file.mask.read_masks(1, window=self._shifted(window)) > 0
@@ -90,8 +93,8 @@ class Bands:
                 raise BadData(
                     f"{public(self._files[0].href)} holds NaN, infinity or numbers beyond {UNMEASURED:.0e}, and "
                     f"{'nothing' if self.nodata is None else f'{self.nodata:g}'} is said to be no data; set "
-                    "params.scenes.nodata: nan if those pixels have none, or where the file states a number itself, "
-                    "give them that (gdal_calc)."
+                    "params.scenes.nodata: nan if those pixels have none; a number that the file states is none either "
+                    "then."
                 )
             valid &= ~strange.any(axis=0)
         if self.nodata is not None and not math.isnan(self.nodata):
@@ -99,9 +102,15 @@ class Bands:
         bits = np.where(valid, 0, MaskBit.NODATA).astype(np.uint8)
         if self._classes is not None:
             classes = self._pixels(self._classes, window)[0]
-            bits[valid & np.isin(classes, self._cloud_mask.cloud)] |= np.uint8(MaskBit.CLOUD)
-            bits[valid & np.isin(classes, self._cloud_mask.shadow)] |= np.uint8(MaskBit.SHADOW)
+            bits[valid & self._is_any(classes, self._cloud_mask.cloud)] |= np.uint8(MaskBit.CLOUD)
+            bits[valid & self._is_any(classes, self._cloud_mask.shadow)] |= np.uint8(MaskBit.SHADOW)
         return pixels, bits
+
+    def _is_any(self, classes: NDArray[Any], wanted: tuple[int, ...]) -> NDArray[np.bool_]:
+        if not self._cloud_mask.bits:
+            return np.isin(classes, wanted)
+        found: NDArray[np.bool_] = (classes.astype(np.int64) & sum(1 << bit for bit in wanted)) != 0
+        return found
 
     def _pixels(self, file: _File, window: Window) -> NDArray[Any]:
         with explained(file.href, self._links):
@@ -142,7 +151,12 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
                 f"{candidate.source} has bands with different nodata values ({', '.join(said)}); set scenes.nodata if "
                 "one of them is right for all, or convert the bands to one."
             )
-        if scenes.nodata is not None and said and not any(_same(d.nodata, scenes.nodata, dtypes[0]) for d in datasets):
+        if (
+            scenes.nodata is not None
+            and not scenes.nodata_is_nan
+            and said
+            and not any(_same(d.nodata, scenes.nodata, dtypes[0]) for d in datasets)
+        ):
             raise BadData(
                 f"{candidate.source} states that {' and '.join(said)} is no data, and params.scenes.nodata says "
                 f"{scenes.nodata}; correct the one that is wrong, scenes.nodata or the files (gdal_edit)."
@@ -163,18 +177,25 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         chosen = _indexes(candidate.hrefs, datasets, scenes.bands)
         files = []
         for href, dataset, indexes in zip(candidate.hrefs, datasets, chosen, strict=True):
-            fitted = stack.enter_context(_on_grid(href, links, dataset, finest, Resampling.bilinear, nodata))
+            number = dataset.nodata if scenes.nodata_is_nan and np.isfinite(dataset.nodata or np.nan) else None
+            own = nodata if number is None else number
+            fitted = stack.enter_context(_on_grid(href, links, dataset, finest, Resampling.bilinear, own))
             mask = stack.enter_context(_mask_on_grid(href, links, dataset, finest))
-            files.append(_File(href, fitted, indexes, mask))
+            files.append(_File(href, fitted, indexes, mask, number))
         classes = None
         if candidate.mask is not None:
             dataset = stack.enter_context(opened(candidate.mask, links))
             _check(public(candidate.mask), dataset, placed=finest.crs is not None)
             require_bearable(public(candidate.mask), dataset, Window(0, 0, 1, 1))
+            if dataset.count < (scenes.cloud_mask.band or 1) or (dataset.count > 1 and not scenes.cloud_mask.band):
+                raise BadData(
+                    f"{public(candidate.mask)} has {dataset.count} bands; say in scenes.cloud_mask.band which of them "
+                    "has the classes, from 1."
+                )
             classes = _File(
                 candidate.mask,
                 stack.enter_context(_on_grid(candidate.mask, links, dataset, finest, Resampling.nearest, None)),
-                (1,),
+                (scenes.cloud_mask.band or 1,),
             )
         yield Bands(
             crs=crs,
@@ -244,12 +265,14 @@ def _indexes(hrefs: tuple[str, ...], datasets: list[Any], names: tuple[str, ...]
             f"{public(hrefs[0])} has bands named {list(described)}, and {', '.join(absent)} of params.scenes.bands is "
             "none of them; correct params.scenes.bands, or the names in the file."
         )
-    if datasets[0].count != len(names):
+    uses = zip(datasets[0].indexes, datasets[0].colorinterp, strict=True)
+    visible = tuple(i for i, use in uses if use != ColorInterp.alpha)
+    if len(visible) != len(names):
         raise BadData(
-            f"{public(hrefs[0])} has {datasets[0].count} bands named {list(described)}, but params.scenes.bands names "
+            f"{public(hrefs[0])} has {len(visible)} bands named {list(described)}, but params.scenes.bands names "
             f"{len(names)}: {list(names)}. Name the bands of the file, or correct params.scenes.bands."
         )
-    return [tuple(range(1, len(names) + 1))]
+    return [visible]
 
 
 @contextmanager

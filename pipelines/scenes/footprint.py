@@ -8,8 +8,9 @@ from typing import Any
 import antimeridian
 import numpy as np
 from affine import Affine
+from rasterio.crs import CRS
 from rasterio.warp import transform as reproject
-from shapely.geometry import Polygon, mapping
+from shapely.geometry import Polygon, box, mapping
 
 from pipelines.errors import BadData
 from pipelines.scenes.area import Bounds
@@ -36,4 +37,9 @@ def footprint(crs: Any, transform: Affine, width: int, height: int, what: str) -
         raise BadData(f"{what} has coordinates that its CRS does not know ({x[0]:g}, {y[0]:g}); correct its CRS.")
     outline = antimeridian.fix_polygon(Polygon(zip(longitudes, latitudes, strict=True)), fix_winding=True)
     west, south, east, north = antimeridian.bbox(outline)
+    if (
+        CRS.from_user_input(crs).is_geographic and abs(transform.a) * width >= 360 - 1e-6
+    ):  # its left side and its right side are one
+        west, east = -180.0, 180.0
+        outline = box(west, south, east, north)
     return mapping(outline), (west, south, east, north)

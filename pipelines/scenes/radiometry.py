@@ -46,7 +46,18 @@ def settle(
             Band(name=n, units=radiometry.units, scale=s, offset=o)
             for n, s, o in zip(names, scales, offsets, strict=True)
         )
-        return bands, "Scale and offset are those of params.yaml."
+        stated = {
+            (q.scale, q.offset)
+            for q, band in zip(quantities, bands, strict=False)
+            if q is not None
+            and not (
+                math.isclose(q.scale, band.scale, rel_tol=1e-6) and math.isclose(q.offset, band.offset, abs_tol=1e-9)
+            )
+        }
+        if not stated:
+            return bands, "Scale and offset are those of params.yaml."
+        others = " and ".join(f"scale {scale:g}, offset {offset:g}" for scale, offset in sorted(stated))
+        return bands, f"Scale and offset are those of params.yaml, though the source states {others}."
     offset, sentence = _sentinel2(names, dark, baseline, offset_applied, quantities)
     return (
         tuple(

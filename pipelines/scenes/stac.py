@@ -251,7 +251,14 @@ def _classes(item: pystac.Item, wanted: CloudMask) -> pystac.Asset | None:
     """The asset that the cloud mask is made of; None where none is wanted, or where a model stands in for it."""
     if wanted.asset is None or (wanted.model and wanted.asset not in item.assets):
         return None
-    return _asset(item, wanted.asset)
+    asset = _asset(item, wanted.asset)
+    described = [asset.extra_fields, *(asset.extra_fields.get("raster:bands") or asset.extra_fields.get("bands") or [])]
+    if not wanted.bits and any("classification:bitfields" in one for one in described if isinstance(one, dict)):
+        raise BadData(
+            f"The asset {wanted.asset} packs several facts into the bits of a number, and cloud_mask.cloud and shadow "
+            "name whole numbers; set cloud_mask.bits: true, and name bits in them, from 0."
+        )
+    return asset
 
 
 def _only_raster(item: pystac.Item, cloud_mask: CloudMask) -> pystac.Asset:
@@ -302,9 +309,14 @@ def _content(href: str, described: Any) -> Any:
     return [public(href), described]
 
 
+def _status(error: BaseException) -> int | None:
+    """What a server answered with; pystac-client's error has no such attribute where none answered."""
+    return getattr(error, "status_code", None) if isinstance(error, APIError) else None
+
+
 def _is_silent(error: BaseException) -> bool:
     """Whether a server did not answer, or may answer otherwise when it is asked again."""
-    status = error.status_code if isinstance(error, APIError) else None
+    status = _status(error)
     return isinstance(error, APIError | requests.RequestException) and status in (None, 408, 425, 429, *range(500, 600))
 
 
@@ -315,17 +327,17 @@ def _refused(id: str, source: str, reason: str, described: Any) -> Refused:
 def _invalid(what: str, error: BaseException) -> str:
     cause = error.__cause__ or error  # pystac says of what it meets on a link only that it met something
     if isinstance(cause, APIError):
-        if cause.status_code == REFUSED:
+        if _status(cause) == REFUSED:
             return (
                 f"{what} leads to no public address; correct the link, or name its host in SWATH_LINKS if it is yours."
             )
-        return f"{what} cannot be read (status {cause.status_code} {str(cause)[:200]}); correct the link at the source."
+        return f"{what} cannot be read (status {_status(cause)} {str(cause)[:200]}); correct the link at the source."
     return f"{what} is not valid STAC ({type(cause).__name__}: {str(cause)[:200]}); correct it at the source."
 
 
 def _unanswered(source: str, error: BaseException) -> SwathError:
     """What is wrong where a server did not answer, or answered that it will not."""
-    status = error.status_code if isinstance(error, APIError) else None
+    status = _status(error)
     if _is_silent(error):  # an error's own words may hold the whole address, a signature included
         why = f"status {status}" if status else type(error.__context__ or error).__name__
         return SwathError(f"The STAC catalog at {_host(source)} did not answer ({why}); try again.")

@@ -64,8 +64,12 @@ def test_a_file_with_two_kinds_of_no_data_is_told_what_to_do(tmp_path: Path) -> 
     pixels = np.full((64, 64), 0.2, np.float32)
     pixels[0], pixels[1] = -9999, np.nan
     path = write_band(tmp_path / "a.tif", pixels, nodata=-9999)
-    with pytest.raises(BadData, match=r"-9999 is said to be no data.*give them that"):
+    with pytest.raises(BadData, match=r"-9999 is said to be no data; set params.scenes.nodata: nan"):
         fetch(*one_file(path, radiometry=DECLARED, nodata=None), None, tmp_path / "staging")
+    scene = fetch(*one_file(path, radiometry=DECLARED, nodata=float("nan")), None, tmp_path / "staging")
+    read, mask = pixels_of(scene, tmp_path / "staging")
+    assert np.isnan(read[0, :2]).all() and (read[0, 2:] == np.float32(0.2)).all()
+    assert (mask[:2] == 1).all() and not mask[2:].any()
 
 
 def found(tmp_path: Path, held: dict[str, Path], **changes: object) -> Scene:
@@ -87,3 +91,61 @@ def test_the_only_image_beside_a_cloud_mask_needs_no_name(tmp_path: Path) -> Non
     mask = {"asset": "scl", "cloud": [9], "shadow": []}
     scene = found(tmp_path, assets, assets=[], bands=["B02", "B03"], cloud_mask=mask)
     assert (len(scene.bands), scene.cloud_share) == (2, 0.0)
+
+
+def write_classes(path: Path, *bands: np.ndarray) -> Path:
+    grid = {"driver": "GTiff", "dtype": bands[0].dtype, "width": 32, "height": 32, "crs": CRS}
+    with rasterio.open(path, "w", count=len(bands), transform=from_origin(*ORIGIN, 10, 10), **grid) as out:
+        out.write(np.stack(bands))
+    return path
+
+
+def test_bits_of_a_mask_are_told_from_its_numbers(tmp_path: Path) -> None:
+    """Landsat's QA_PIXEL: bit 3 is cloud, bit 4 its shadow, and bits beside them say how sure."""
+    numbers = np.full((32, 32), 21824, np.uint16)
+    numbers[:8], numbers[8:16] = 22280, 23888
+    assets = {
+        "multi": write_bands(tmp_path / "a.tif", ("B02", "B03")),
+        "qa": write_classes(tmp_path / "qa.tif", numbers),
+    }
+    mask = {"asset": "qa", "cloud": [3], "shadow": [4], "bits": True}
+    scene = found(tmp_path, assets, assets=["multi"], bands=["B02", "B03"], cloud_mask=mask)
+    shown = pixels_of(scene, tmp_path / "staging")[1]
+    assert (shown[:8] == 2).all() and (shown[8:16] == 4).all() and not shown[16:].any()
+
+
+def test_a_mask_that_is_said_to_hold_bits_is_not_read_as_numbers(tmp_path: Path) -> None:
+    files = {name: write_bands(tmp_path / f"{name}.tif", ("B02",)) for name in ("multi", "qa")}
+    document = item("one", files)
+    document["assets"]["qa"]["classification:bitfields"] = [{"offset": 3, "length": 1}]
+    mask = {"asset": "qa", "cloud": [3], "shadow": [4]}
+    scenes = params(write_catalog(tmp_path, [document]), assets=["multi"], bands=["B02"], cloud_mask=mask)
+    taken, (refused,) = search(scenes, None, Dates.of(None))
+    assert not taken and "set cloud_mask.bits: true" in refused.reason
+    ready = scenes.model_copy(update={"cloud_mask": scenes.cloud_mask.model_copy(update={"bits": True})})
+    assert len(search(ready, None, Dates.of(None))[0]) == 1
+
+
+def test_a_mask_of_several_bands_is_asked_which(tmp_path: Path) -> None:
+    clear = np.ones((32, 32), np.uint8)
+    clear[:8] = 0
+    udm2 = write_classes(tmp_path / "udm2.tif", clear * 0, clear)
+    assets = {"multi": write_bands(tmp_path / "a.tif", ("B02", "B03")), "udm2": udm2}
+    asked = {"assets": ["multi"], "bands": ["B02", "B03"]}
+    with pytest.raises(BadData, match=r"2 bands; say in scenes.cloud_mask.band"):
+        found(tmp_path, assets, **asked, cloud_mask={"asset": "udm2", "cloud": [0]})
+    scene = found(tmp_path, assets, **asked, cloud_mask={"asset": "udm2", "cloud": [0], "shadow": [], "band": 2})
+    assert (pixels_of(scene, tmp_path / "staging")[1] == 2).sum() == 8 * 32
+
+
+def test_alpha_is_no_band_by_position(tmp_path: Path) -> None:
+    path = tmp_path / "rgba.tif"
+    grid = {"driver": "GTiff", "count": 4, "dtype": "uint8", "width": 32, "height": 32, "crs": CRS}
+    with rasterio.open(
+        path, "w", transform=from_origin(*ORIGIN, 10, 10), photometric="RGB", alpha="YES", **grid
+    ) as out:
+        out.write(np.stack([np.full((32, 32), v, np.uint8) for v in (10, 20, 30)] + [np.uint8(np.tri(32)) * 255]))
+    candidate, scenes = one_file(path, radiometry=DECLARED, nodata=None)
+    scene = fetch(candidate, scenes.model_copy(update={"bands": ("r", "g", "b")}), None, tmp_path / "staging")
+    pixels, mask = pixels_of(scene, tmp_path / "staging")
+    assert pixels[:, 0, 0].tolist() == [10, 20, 30] and ((mask == 0) == (np.tri(32) == 1)).all()

@@ -125,3 +125,9 @@ def test_a_scene_over_the_antimeridian_is_of_the_zone_of_its_centre(
 ) -> None:
     scene = write_scene(tmp_path, np.ones((1, 8, 8), np.uint16), id="a")
     assert scene.model_copy(update={"bbox": bbox}).zone == zone
+
+
+@pytest.mark.parametrize("first", [-180, 0, -10])
+def test_a_grid_around_the_whole_globe_is_everywhere(first: float) -> None:
+    outline, bbox = footprint("EPSG:4326", Affine(1, 0, first, 0, -1, 90), 360, 180, "globe")
+    assert bbox == (-180, -90, 180, 90) and shape(outline).area == 360 * 180

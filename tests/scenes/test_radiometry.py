@@ -97,3 +97,12 @@ def test_a_wrong_baseline_never_passes_over_dark_ground(reflectance: float, pres
     else:
         with pytest.raises(BadData):
             settle(SENTINEL2, ["B02"], dark, **facts)
+
+
+def test_a_source_that_states_another_scale_than_the_declared_is_told_of() -> None:
+    declared = Radiometry(kind="declared", units="reflectance", scale=0.0000275, offset=0.0)
+    stated = Quantity(scale=0.0000275, offset=-0.2)
+    bands, told = settle(declared, ["red"], [1000.0], quantities=[stated])
+    assert bands[0].offset == 0.0 and "though the source states scale 2.75e-05, offset -0.2" in told
+    _, told = settle(declared.model_copy(update={"offset": -0.2}), ["red"], [1000.0], quantities=[stated])
+    assert told == "Scale and offset are those of params.yaml."

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 from shapely.geometry import box, mapping
+from urllib3.util import Retry
 
 from pipelines.config import load_params, merged_params
 from pipelines.errors import BadData, SwathError
@@ -88,9 +89,12 @@ def test_a_missing_file_on_a_server_is_bad_data(tmp_path: Path) -> None:
             fetch(candidate, scenes, None, tmp_path / "staging")
 
 
-def test_a_silent_catalog_is_worth_a_retry_and_a_page_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.scenes.stac._RETRY", 0)
-    with pytest.raises(SwathError) as caught:
+@pytest.mark.parametrize("tries", [0, Retry(total=1, backoff_factor=0)])
+def test_a_silent_catalog_is_worth_a_retry_and_a_page_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int | Retry
+) -> None:
+    monkeypatch.setattr("pipelines.scenes.stac._RETRY", tries)
+    with pytest.raises(SwathError, match="did not answer") as caught:
         search(params("http://127.0.0.1:9/"), None, ANY)
     assert not isinstance(caught.value, BadData)
     (tmp_path / "index.html").write_text("<html>no catalog</html>")
