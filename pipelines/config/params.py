@@ -36,12 +36,16 @@ class CloudMask(_Section):
     asset: str | None = None
     cloud: tuple[int, ...] = ()
     shadow: tuple[int, ...] = ()
+    band: Annotated[int, Field(ge=1)] | None = None
+    bits: bool = False
     model: Literal["ukis-csmask"] | None = None
     level: Literal["l1c", "l2a"] = "l2a"
     bands: dict[Light, str] = {}
 
     @model_validator(mode="after")
     def _model_can_see(self) -> Self:
+        if self.bits and any(not 0 <= bit < 32 for bit in self.cloud + self.shadow):
+            raise ValueError("with cloud_mask.bits, cloud and shadow are numbers of bits, from 0 to 31")
         if self.model is None:
             return self
         if missing := [name for name in ("blue", "green", "red", "nir") if name not in self.bands]:
@@ -331,6 +335,11 @@ class Params(_Section):
                 f"predict.window {self.predict.window} is not the size that a classifier is trained on; set it to "
                 f"{self.train.crop or self.chips.size}, train.crop or chips.size"
             )
+        if self.scenes.radiometry.units.casefold() in _DIFFERENCES and (wrong := _LIGHT & set(self.train.augment)):
+            raise ValueError(
+                f"train.augment has {', '.join(sorted(wrong))}, which multiplies values as light does; in "
+                f"{self.scenes.radiometry.units} that means another thing, so leave it out"
+            )
         if detects and self.train.hard:
             raise ValueError("train.hard is not for detection, whose loss is not told by chip; set it to 0")
         seen = self.train.crop or self.chips.size  # pixels
@@ -341,6 +350,8 @@ class Params(_Section):
         return self
 
 
+_LIGHT = {"brightness", "color", "contrast", "haze"}
+_DIFFERENCES = {"db", "decibel", "m", "metre", "metres", "meter", "meters", "ft", "k", "kelvin", "c", "celsius", "degc"}
 _LIBRARIES: dict[Task, tuple[str, ...]] = {
     "segmentation": ("smp", "torchgeo"),
     "classification": ("timm",),

@@ -161,3 +161,15 @@ def test_an_address_is_no_folder(address: str, monkeypatch: pytest.MonkeyPatch) 
     if "://" in address:
         monkeypatch.setenv("SWATH_DVC_REMOTE", address)
         assert settings().dvc_remote == address
+
+
+@pytest.mark.parametrize("units", ["dB", "K", "metres"])
+def test_light_is_not_varied_where_values_are_no_light(units: str, tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text(f"scenes: {{radiometry: {{_replace: true, kind: declared, units: {units}}}}}\n")
+    (tmp_path / "params.yaml").write_text(merged_params(PARAMS, overlay))
+    with pytest.raises(BadData, match=f"augment has brightness, which multiplies values as light does; in {units}"):
+        load_params(tmp_path / "params.yaml")
+    overlay.write_text(overlay.read_text() + "train: {augment: [flip, rotate90]}\n")
+    (tmp_path / "params.yaml").write_text(merged_params(PARAMS, overlay))
+    assert load_params(tmp_path / "params.yaml").train.augment == ("flip", "rotate90")
