@@ -119,11 +119,18 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
     taken: list[Scene] = []
     excluded: list[Exclusion] = []
     shifts: dict[str, Shift] = {}
+    bare = 0
     for done, scene in enumerate(scenes):
         report(done, len(scenes), f"labels of {scene.id}")
         if not source.covers(scene):
+            bare += 1
             continue
         try:
+            if min(scene.width, scene.height) < params.chips.size:
+                raise BadData(
+                    f"It has {scene.width} x {scene.height} pixels, fewer than a chip of {params.chips.size}; lower "
+                    "chips.size, or leave the scene out."
+                )
             busiest = _busiest_window(scene, catalog, source)
         except BadData as error:
             log.warning("Scene %s is left out of the dataset: %s", scene.id, error)
@@ -132,6 +139,12 @@ def _take(scenes: Collection[Scene], catalog: Path, params: Params, place: Path,
         if busiest is not None:
             taken.append(scene)
             shifts[scene.id] = _shift(scene, catalog, *busiest)
+    if bare and taken and params.labels.background and params.labels.match is None:
+        log.warning(
+            "%d scene(s) without any label are left out; if all of their ground is %s, say so by labels.match: '*'.",
+            bare,
+            params.labels.background,
+        )
     taken.sort(key=lambda scene: scene.id)
     excluded.sort(key=lambda exclusion: exclusion.scene)
     if not taken:

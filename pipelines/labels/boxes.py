@@ -19,6 +19,7 @@ from pipelines.scenes.scene import Scene
 
 VOC = ".xml"
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_Row = tuple[str, list[float], str]  # scene, corners and class; no corners where an image has no object
 _SCENE, _CLASS = ("scene", "image_path"), ("class", "label")
 UNLABELLED = 255
 VISIBLE = 0.3  # share of an object that a scene or chip must show to be its object
@@ -49,7 +50,8 @@ class Boxes(NamedTuple):
 
 class BoxTable:
     """A CSV with a row a box: scene (or image_path), xmin, ymin, xmax, ymax, class (or label), as DeepForest writes
-    it, or files of Pascal VOC, one a scene. Scenes that they name are labelled whole.
+    it, with a row of the scene alone where there is none, or files of Pascal VOC, one a scene. Scenes that they name
+    are labelled whole.
     """
 
     def __init__(self, files: list[Path], labels: Labels) -> None:
@@ -63,7 +65,7 @@ class BoxTable:
         known |= {str(c.value): i for i, c in enumerate(labels.classes)}
         strange: dict[str, int] = {}
         self._boxes: dict[str, list[tuple[list[float], int]]] = {}
-        rows: list[tuple[str, list[float], str]] = []
+        rows: list[_Row] = []
         for file in files:
             if file.suffix.lower() == VOC:
                 scene, found = _annotated(file)
@@ -71,8 +73,17 @@ class BoxTable:
                 rows += found
             else:
                 rows += _rows(file)
-        for scene, corners, name in rows:
+        written: dict[str, str] = {}
+        for name_of_scene, corners, name in rows:
+            scene = scene_id(name_of_scene)
             boxes = self._boxes.setdefault(scene, [])
+            if (other := written.setdefault(scene, name_of_scene)) != name_of_scene:
+                raise BadData(
+                    f"{named} has boxes of {other} and of {name_of_scene}, which both are the scene {scene}; give the "
+                    "images names that differ, folders aside, and ingest them by these."
+                )
+            if not corners:  # an image in which there is nothing
+                continue
             if (index := known.get(name.casefold())) is None:
                 strange[name] = strange.get(name, 0) + 1
             elif corners[2] <= corners[0] or corners[3] <= corners[1]:
@@ -119,7 +130,7 @@ def holds_boxes(file: Path) -> bool:
     return set(_CORNERS) <= set(read_table(file)[0])
 
 
-def _rows(file: Path) -> list[tuple[str, list[float], str]]:
+def _rows(file: Path) -> list[_Row]:
     columns, table = read_table(file)
     scene = next((name for name in _SCENE if name in columns), None)
     kind = next((name for name in _CLASS if name in columns), None)
@@ -129,14 +140,17 @@ def _rows(file: Path) -> list[tuple[str, list[float], str]]:
             f"{_CLASS[0]}. Rename them."
         )
     try:
-        return [
-            (scene_id(_text(row[scene])), [_number(row[corner]) for corner in _CORNERS], _text(row[kind]))
-            for row in table
-        ]
+        return [(_text(row[scene]), _corners(row, kind), _text(row[kind])) for row in table]
     except ValueError as error:
         raise BadData(
             f"{file} has a row that is no box ({error}); correct it: each needs four numbers and a class."
         ) from error
+
+
+def _corners(row: dict[str, str | None], kind: str) -> list[float]:
+    if not any(row[column] for column in (*_CORNERS, kind)):
+        return []
+    return [_number(row[corner]) for corner in _CORNERS]
 
 
 def _text(cell: str | None) -> str:
@@ -151,7 +165,7 @@ def _number(cell: str | None) -> float:
     return number
 
 
-def _annotated(file: Path) -> tuple[str, list[tuple[str, list[float], str]]]:
+def _annotated(file: Path) -> tuple[str, list[_Row]]:
     """A picture and its boxes as Pascal VOC writes them (Everingham et al. 2010)."""
     try:
         annotation = ElementTree.parse(file)

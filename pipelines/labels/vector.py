@@ -134,6 +134,8 @@ class VectorLabels:
         classes, field = self._labels.classes, self._labels.field
         if field is None:
             return np.ones(len(frame), np.uint8)
+        if frame.empty:
+            return np.empty(0, np.uint8)
         if field not in frame:
             raise BadData(
                 f"{file} has no attribute {field!r}, only {sorted(set(frame.columns) - {'geometry'})}; correct "
@@ -145,7 +147,7 @@ class VectorLabels:
             self._find(f"{file.name}: {(~given).sum()} shape(s) have nothing in {field!r} and were left out.")
         keys = frame[field].astype(object).map(_key).where(given, "")
         found = keys.map(index)
-        if found.isna().all() and len(frame):
+        if found.isna().all() and len(self._paths) == 1:
             raise BadData(
                 f"No shape of {file} has a class that labels.classes knows; {field!r} holds {sorted(set(keys))[:12]}. "
                 "Correct labels.classes or labels.field."

@@ -110,6 +110,14 @@ def test_scenes_of_two_pixel_types_are_refused(tmp_path: Path) -> None:
         take_snapshot([a, b], tmp_path / "catalog", values, tmp_path / "data")
 
 
+def test_scenes_smaller_than_a_chip_are_left_out_and_told_of(tmp_path: Path) -> None:
+    scenes = write_town(tmp_path / "catalog")
+    values = params(write_labels(tmp_path / "parcels.gpkg"))
+    narrow = write_scene(tmp_path / "catalog", np.ones((2, 16, 64), np.uint16), id="narrow", origin=HERE)
+    manifest = take_snapshot([*scenes, narrow], tmp_path / "catalog", values, tmp_path / "data")
+    assert [(one.scene, "fewer than a chip" in one.reason) for one in manifest.excluded] == [("narrow", True)]
+
+
 def test_scenes_of_two_units_are_refused(tmp_path: Path) -> None:
     values = params(write_labels(tmp_path / "parcels.gpkg"))
     a, b = (write_scene(tmp_path / "catalog", np.ones((2, 64, 64), np.uint16), id=id, origin=HERE) for id in "ab")

@@ -113,3 +113,16 @@ def test_boxes_of_a_whole_image_are_found_in_the_part_that_a_scene_is(tmp_path: 
     (tmp_path / "boxes.csv").write_text(HEAD + "OSBS_029.tif,110,220,115,224,Tree\nOSBS_029.tif,30,30,35,34,Tree\n")
     part = scene.model_copy(update={"corner": (100, 200)})
     assert boxes_of(open_labels(tmp_path / "boxes.csv", labels()), part).corners.tolist() == [[10, 20, 15, 24]]
+
+
+def test_images_of_one_name_in_two_folders_are_not_taken_for_one(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text(HEAD + "harbour/001.png,1,1,9,9,Tree\nbay/001.png,20,20,29,29,Tree\n")
+    with pytest.raises(BadData, match=r"boxes of harbour/001.png and of bay/001.png, which both are the scene 001"):
+        open_labels(tmp_path / "boxes.csv", labels())
+
+
+def test_an_image_in_which_there_is_nothing_is_labelled_too(tmp_path: Path, scene) -> None:
+    (tmp_path / "boxes.csv").write_text(HEAD + "OSBS_029.tif,,,,,\n")
+    source = open_labels(tmp_path / "boxes.csv", labels())
+    assert source.covers(scene) and (source.burn(scene) == 0).all() and not len(boxes_of(source, scene).corners)
+    assert not source.findings

@@ -255,3 +255,12 @@ def test_a_grid_in_degrees_finds_its_labels_wherever_it_counts_from(tmp_path: Pa
     expected = np.repeat(np.uint8([0, 255, 2, 1]), [10, 5, 15, 10])
     assert (burn(scene, tmp_path / "a.parquet", labels()) == expected).all()
     assert open_labels(tmp_path / "a.parquet", labels()).covers(scene)
+
+
+def test_a_tile_without_a_known_shape_stops_no_folder_of_tiles(tmp_path: Path, scene: Scene) -> None:
+    write(tmp_path / "tiles" / "a.gpkg", [pixels(5, 7, 10, 20)], ["forest"])
+    write(tmp_path / "tiles" / "b.gpkg", [pixels(20, 7, 10, 20)], ["road"])
+    (tmp_path / "tiles" / "c.geojson").write_text('{"type": "FeatureCollection", "features": []}')
+    source = open_labels(tmp_path / "tiles", labels())
+    assert (source.burn(scene) == 1).sum() == 200
+    assert source.findings == ["b.gpkg: 1 shape(s) of ['road'] are none of labels.classes; left out."]
