@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import RasterioError
 
 from pipelines.atlas.layers import Atlas
 from pipelines.errors import BadData
 from pipelines.scenes.scene import Scene
+
+log = logging.getLogger(__name__)
 
 _ALIASES = {
     "blue": ("b02", "blue", "b"),
@@ -89,7 +93,12 @@ def _stretch(key: _Key, bands: tuple[str, ...]) -> NDArray[np.float32]:
     scenes = [scene for scene in atlas.scenes if set(bands) <= {band.name for band in scene.bands}]
     if not scenes:
         raise BadData(f"{atlas.project} has no scene with the bands {', '.join(bands)[:200]}.")
-    found = [_usable(scene, atlas, bands) for scene in scenes[:_LOOKED_AT]]
+    found = [np.empty((len(bands), 0), np.float32)]
+    for scene in scenes[:_LOOKED_AT]:
+        try:
+            found.append(_usable(scene, atlas, bands))
+        except RasterioError as error:  # the others are worth seeing without it
+            log.warning("%s cannot be shown: %s", scene.id, error)
     values = np.concatenate(found, axis=1)
     if values.shape[1] == 0:
         return np.tile(np.array([0, 1], np.float32), (len(bands), 1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
+from rasterio.errors import CRSError, RasterioError
 from rio_tiler.errors import PointOutsideBounds
 from rio_tiler.io import Reader
 
@@ -16,6 +18,8 @@ from pipelines.atlas.truth import truth_of
 from pipelines.errors import BadData, SwathError
 from pipelines.files import read_json
 from pipelines.scenes.scene import MaskBit, Scene
+
+log = logging.getLogger(__name__)
 
 
 class Said(BaseModel):
@@ -56,10 +60,14 @@ def pixel_at(
         raise BadData(f"{longitude}, {latitude} is no place on Earth, in degrees.")
     box = (longitude, latitude, longitude, latitude)
     for each in atlas.covering(box, until=until, scene=scene):
-        bits = _value(each.mask_path(atlas.catalog), longitude, latitude)
-        if bits is None or int(bits[0]) & MaskBit.NODATA:
+        try:
+            bits = _value(each.mask_path(atlas.catalog), longitude, latitude)
+            if bits is None or int(bits[0]) & MaskBit.NODATA:
+                continue
+            values = _value(each.image_path(atlas.catalog), longitude, latitude)
+        except (RasterioError, CRSError) as error:  # a damaged scene hides none below it
+            log.warning("%s cannot be read: %s", each.id, error)
             continue
-        values = _value(each.image_path(atlas.catalog), longitude, latitude)
         if values is None:
             continue
         physical = each.physical(values[:, None, None])[:, 0, 0]

@@ -13,7 +13,7 @@ from morecantile import Tile, TileMatrixSet
 from morecantile import tms as grids
 from pyogrio.errors import DataSourceError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioIOError
+from rasterio.errors import CRSError, RasterioIOError
 from rasterio.warp import transform_bounds
 from rio_tiler.colormap import cmap
 from rio_tiler.errors import EmptyMosaicError, TileOutsideBounds
@@ -38,6 +38,7 @@ CLOUD, SHADOW = (235, 235, 245, 220), (60, 60, 90, 200)
 _PASSED_OVER = (
     TileOutsideBounds,
     RasterioIOError,
+    CRSError,
     DataSourceError,
 )  # what lies elsewhere, and a file that is being replaced or gone
 _MOST = 60  # scenes that one tile is put together from when looking from far off: the newest
@@ -215,7 +216,8 @@ def _read(path: Path, scene: Scene, x: int, y: int, z: int, indexes: tuple[int, 
     """
     tile = GRID.xy_bounds(Tile(x, y, z))
     step = (tile.right - tile.left) / _SIDE
-    # A scene over the antimeridian lies at both ends of the map, and a tile only at one.
+    whole: ImageData | None = None
+    # A scene over the antimeridian lies at both ends of the map, and the tile that shows all of it too.
     for west, east in spans(scene.bbox):
         left, bottom, right, top = transform_bounds(_DEGREES, _CRS, west, scene.bbox[1], east, scene.bbox[3])
         first, last = max(0, floor((left - tile.left) / step)), min(_SIDE, ceil((right - tile.left) / step))
@@ -226,9 +228,10 @@ def _read(path: Path, scene: Scene, x: int, y: int, z: int, indexes: tuple[int, 
         size = {"width": last - first, "height": lower - upper}
         with Reader(str(path)) as source:
             found = source.part(part, dst_crs=_CRS, bounds_crs=_CRS, indexes=indexes, **size)
-        array = _blank(found.count, found.array.dtype)
-        array[:, upper:lower, first:last] = found.array
-        return ImageData(array, crs=_CRS, bounds=tuple(tile))
+        whole = whole or ImageData(_blank(found.count, found.array.dtype), crs=_CRS, bounds=tuple(tile))
+        whole.array[:, upper:lower, first:last] = found.array
+    if whole is not None:
+        return whole
     raise TileOutsideBounds(f"Scene {scene.id} does not touch the tile {z}/{x}/{y}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from datetime import date
 from pathlib import Path
@@ -28,7 +29,7 @@ from pipelines.inference.writer import MapWriter
 from pipelines.labels.source import LabelSource
 from pipelines.scenes.scene import MaskBit, Scene
 from pipelines.training.objects import Objects
-from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, degrees, publish_map, publish_scene
+from tests.atlas.ground import CLASSES, PROJECT, SIDE, X, Y, Z, degrees, publish_map, publish_scene, village
 from tests.builders import write_scene
 
 CLEAR = (0, 0, 0, 0)
@@ -238,3 +239,24 @@ def test_boxes_meet_over_the_antimeridian() -> None:
     over = (179.0, -1.0, -179.0, 1.0)
     assert touch(over, (-179.5, 0, -179.4, 0.5)) and touch((179.5, 0, 179.6, 0.5), over)
     assert not touch(over, (0, 0, 1, 1)) and not touch(over, (179.5, 2, 179.6, 3))
+
+
+@pytest.mark.parametrize("harm", ["gone", "cut", "item"])
+def test_a_damaged_scene_hides_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, harm: str) -> None:
+    monkeypatch.setenv("SWATH_HOME", str(tmp_path))
+    village(tmp_path)
+    before = open_atlas(PROJECT)
+    newest = before.scenes[0]
+    file = newest.image_path(before.catalog)
+    if harm == "gone":
+        file.unlink()
+    elif harm == "cut":
+        file.write_bytes(file.read_bytes()[:300])
+    else:
+        item = before.catalog / "scenes" / newest.id / f"{newest.id}.json"
+        item.write_text("")
+        os.utime(before.catalog / "catalog.json", (2e9, 2e9))
+    atlas = open_atlas(PROJECT)
+    names = tuple(band.name for band in newest.bands[:3])
+    assert drawn(atlas, "image", bands=names)[..., 3].any()
+    assert pixel_at(atlas, *degrees(128, 100)).scene == "early"
