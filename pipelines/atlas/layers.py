@@ -125,7 +125,7 @@ def _scenes(catalog: Path, index: _Index) -> tuple[Scene, ...]:
     bands: dict[tuple[Band, ...], tuple[Band, ...]] = {}  # the same for most scenes, and kept once
     scenes = [
         scene.model_copy(update={"geometry": {}, "bands": bands.setdefault(scene.bands, scene.bands)})
-        for scene in read_scenes(catalog)
+        for scene in read_scenes(catalog).readable()
     ]
     return tuple(sorted(scenes, key=lambda scene: (scene.datetime, scene.id), reverse=True))
 
@@ -147,7 +147,7 @@ def _state(catalog: Path, predictions: Path) -> tuple[Path, Path, _Index, _Versi
 
 def _legend(classes: Sequence[Mapping[str, Any]]) -> tuple[Entry, ...]:
     return tuple(
-        Entry(value=one["value"], name=one["name"], color=f"#{one['color_hint'].lower()}")
+        Entry(value=one["value"], name=one["description"], color=f"#{one['color_hint'].lower()}")
         for one in classes
         if not one.get("nodata")
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -116,3 +118,13 @@ def read_contract(folder: Path) -> Contract:
             f"{folder} holds {', '.join(more[:5])}, which its contract does not list; fetch the bundle again."
         )
     return contract
+
+
+def slugs(classes: Sequence[LabelClass]) -> list[str]:
+    """Names of classes as STAC's classification extension, version 2.0.0, allows them: of ``[0-9A-Za-z-_]`` alone, each
+    another. The class's own name is its description."""
+    found: list[str] = []
+    for i, one in enumerate(classes):
+        slug = re.sub(r"[^0-9A-Za-z_-]+", "-", one.name).strip("-") or "class"
+        found.append(slug if slug not in {*found, "nodata"} else f"{slug}-{i}")
+    return found

@@ -13,7 +13,7 @@ from stac_model.input import InputStructure, ModelInput
 from stac_model.output import MLMClassification, ModelOutput, ModelResult
 from stac_model.schema import MLModelExtension, MLModelProperties
 
-from pipelines.bundle.contract import CARD, ONNX, PT2, SCENES, WEIGHTS, Contract
+from pipelines.bundle.contract import CARD, ONNX, PT2, SCENES, WEIGHTS, Contract, slugs
 from pipelines.config.params import Task
 
 _TASKS: dict[Task, str] = {
@@ -70,8 +70,8 @@ def _properties(contract: Contract, parameters: int) -> MLModelProperties:
         data_type="float32",
     )
     classes = [
-        MLMClassification(value=i, name=c.name, color_hint=c.color.lstrip("#").upper())
-        for i, c in enumerate(contract.classes)
+        MLMClassification(value=i, name=slug, description=c.name, color_hint=c.color.lstrip("#").upper())
+        for i, (c, slug) in enumerate(zip(contract.classes, slugs(contract.classes), strict=True))
     ]
     task: Any = _TASKS[contract.task]
     return MLModelProperties(

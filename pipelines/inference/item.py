@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from shapely import STRtree
 from shapely.geometry import shape
 
-from pipelines.bundle.contract import MLM, Contract
+from pipelines.bundle.contract import MLM, Contract, slugs
 from pipelines.bundle.store import Bundle
 from pipelines.config.params import Also, LabelClass
 from pipelines.errors import BadData
@@ -133,8 +133,8 @@ def map_item(
 def legend(classes: Sequence[LabelClass]) -> list[dict[str, Any]]:
     """The classes as the STAC classification extension writes them."""
     return [
-        {"value": i, "name": c.name, "description": c.name, "color_hint": c.color.lstrip("#").upper()}
-        for i, c in enumerate(classes)
+        {"value": i, "name": slug, "description": c.name, "color_hint": c.color.lstrip("#").upper()}
+        for i, (c, slug) in enumerate(zip(classes, slugs(classes), strict=True))
     ] + [{"value": NODATA, "name": "nodata", "description": "No data, cloud or shadow", "nodata": True}]
 
 
@@ -168,7 +168,7 @@ def hectares(folder: Path, model: str) -> dict[str, float]:
     if "swath:ensemble_sha256" in item.properties:
         raise BadData(f"{folder} was made by several models together, and the errors of one say nothing about theirs.")
     shown = item.assets["classes"].extra_fields["classification:classes"]
-    names = [one["name"] for one in sorted(shown, key=lambda one: one["value"]) if not one.get("nodata")]
+    names = [one["description"] for one in sorted(shown, key=lambda one: one["value"]) if not one.get("nodata")]
     found = np.zeros(len(names))
     with rasterio.open(folder / CLASSES) as source:
         for top in range(0, source.height, _STRIP):

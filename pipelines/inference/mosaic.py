@@ -97,7 +97,7 @@ def _made(
 ) -> Mosaicked:
     work = target.parent / f".{target.name}.work"
     taken = [item.assets["probabilities"].extra_fields["file:checksum"] for item in items]
-    key = [taken, grid.crs, list(grid.affine)]
+    key = [taken, grid.crs, list(grid.affine), provenance.software, str(provenance.code)]
     digest = hashlib.sha256(json.dumps([key, grid.width, grid.height, [one.file for one in shown]]).encode())
     writer = MapWriter(work, grid, shown, digest.hexdigest())
     rows = max(1, min(grid.height, _MEMORY // (_EACH * grid.width * len(classes))))
@@ -111,7 +111,7 @@ def _made(
         class_pixels = writer.finish(draft, classes, tags(told))
         if "polygons" in also:
             write_polygons(draft / CLASSES, draft, classes, simplify)
-        whens = sorted(_when(item) for item in items)
+        whens = sorted(when for item in items for when in _whens(item))
         item = map_item(draft, target.name, grid, whens[-1], shown, classes)
         item.common_metadata.start_datetime, item.common_metadata.end_datetime = whens[0], whens[-1]
         item.properties |= told
@@ -146,7 +146,7 @@ def _classes(maps: Sequence[Path], items: Sequence[pystac.Item]) -> tuple[LabelC
         raise BadData(f"The maps are of different models ({told}); map the scenes by one.")
     legend = items[0].assets["classes"].extra_fields["classification:classes"]
     return tuple(
-        LabelClass(name=one["name"], value=one["value"], color=f"#{one['color_hint']}")
+        LabelClass(name=one["description"], value=one["value"], color=f"#{one['color_hint']}")
         for one in legend
         if not one.get("nodata")
     )
@@ -192,6 +192,7 @@ def _merged(
     return total, (count == 0).astype(np.uint8)
 
 
-def _when(item: pystac.Item) -> datetime:
+def _whens(item: pystac.Item) -> tuple[datetime, datetime]:
+    """The first and the last, which are one but for what is itself a mosaic."""
     assert item.datetime is not None
-    return item.datetime
+    return item.common_metadata.start_datetime or item.datetime, item.datetime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -18,12 +19,14 @@ from mlflow import MlflowClient
 
 from pipelines.bundle.build import _bands, build
 from pipelines.bundle.card import tables
-from pipelines.bundle.contract import checksums, read_contract
+from pipelines.bundle.contract import checksums, read_contract, slugs
 from pipelines.bundle.export import load_pt2
 from pipelines.bundle.store import champion, open_again, open_bundle
+from pipelines.config.params import LabelClass
 from pipelines.dataset.statistics import BandStatistics, Statistics
 from pipelines.errors import BadData
 from pipelines.files import read_json, write_json
+from pipelines.inference.item import legend
 from pipelines.training.checkpoint import load_trained
 from tests.bundle.trained import BANDS, CLASSES, TEMPERATURE, bundle_folder, small_params, write_workspace
 
@@ -213,3 +216,12 @@ def test_bands_of_earlier_dates_have_the_scale_of_their_own(tmp_path):
     bands = _bands(params.model_copy(update={"scenes": scenes}), SimpleNamespace(bands=names, statistics=statistics))
     assert [(b.name, b.scale) for b in bands[2:5]] == [("B04", 3.0), ("B02-1", 1.0), ("B03-1", 2.0)]
     assert {b.offset for b in bands} == {0.5}
+
+
+def test_names_of_classes_are_those_that_stac_allows_and_differ():
+    names = ("built-up", "Tree cover", "Tree-cover", "Gehölz", "nodata", "雪")
+    classes = [LabelClass(name=name, value=i, color="#000000") for i, name in enumerate(names)]
+    found = slugs(classes)
+    assert found[:2] == ["built-up", "Tree-cover"] and len({*found, "nodata"}) == 7
+    assert all(re.fullmatch("[0-9A-Za-z-_]+", name) for name in found)
+    assert [one["description"] for one in legend(classes)][:-1] == list(names)
