@@ -1,3 +1,6 @@
+ifneq ($(words $(CURDIR)) $(words x$(SWATH_HOME)),1 1)
+$(error make knows no paths with spaces: move the checkout, or set SWATH_HOME, to one without)
+endif
 # Everything that is made lies below var/, the environment included.
 VAR := $(abspath $(or $(SWATH_HOME),var))
 VENV := $(VAR)/venv

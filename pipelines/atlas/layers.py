@@ -123,10 +123,13 @@ def _atlas(
 def _scenes(catalog: Path, index: _Index) -> tuple[Scene, ...]:
     """Read anew when the catalog changes, and not for each map that is made of its scenes meanwhile."""
     bands: dict[tuple[Band, ...], tuple[Band, ...]] = {}  # the same for most scenes, and kept once
+    listed = read_scenes(catalog)
     scenes = [
         scene.model_copy(update={"geometry": {}, "bands": bands.setdefault(scene.bands, scene.bands)})
-        for scene in read_scenes(catalog).readable()
+        for scene in listed.readable()
     ]
+    if not scenes:
+        list(listed)  # says why, where there are some and none can be read
     return tuple(sorted(scenes, key=lambda scene: (scene.datetime, scene.id), reverse=True))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import tempfile
 from dataclasses import dataclass, replace
@@ -154,6 +155,7 @@ def _fetched(source: str) -> Path:
     if kept.exists():
         try:
             read_contract(kept)
+            os.utime(kept)  # `swath maintain` removes what nobody has asked for of late
             return kept
         except BadData as error:
             log.warning("The copy of %s is damaged and is fetched again: %s", source, error)

@@ -87,6 +87,8 @@ def _system(console: Console, prepare: Callable[[Callable[[str], None]], str]) -
 
     logging.getLogger("pipelines").setLevel(logging.WARNING)  # the display says what is going on
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # a terminal that goes away, unless nohup was asked for
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     before, services, airflow = None, None, None
     try:
         with Display(console) as display:

@@ -31,10 +31,6 @@ def fetch(stored: Stored) -> None:
             os.utime(target, (now, target.stat().st_mtime))
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    for other in target.parent.glob(f"{_escaped(target.name.rpartition('@')[0])}@*"):
-        with suppress(FileNotFoundError):  # another process of this machine was faster
-            if now - other.stat().st_atime > _DAY:  # a version that is no more
-                other.unlink()
     store().fetch(stored, target)
 
 

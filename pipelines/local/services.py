@@ -20,6 +20,7 @@ import psutil
 from pydantic import BaseModel, ConfigDict
 
 from pipelines.config import settings
+from pipelines.config.settings import VIEW
 from pipelines.errors import SwathError
 from pipelines.files import alone, read_json, replacing, write_json, write_secret
 
@@ -41,9 +42,11 @@ class Services(BaseModel):
     mlflow: str
     user: str
     password: str
-    booted: float  # a session's number means nothing after a reboot
+    booted: str | float  # a session's number means nothing after a reboot
     sessions: tuple[int, ...] = ()  # of the services' processes
-    began: tuple[float, ...] = ()  # when these did, for a number may pass on to a stranger
+    began: tuple[
+        float, ...
+    ] = ()  # when these did, in seconds from the start of the machine, for a number may pass on to a stranger
     data: str | None = None  # SWATH_DATA as their tasks have it
     stays: bool = False  # after the run that started them
 
@@ -92,7 +95,11 @@ def environment(checkout: Path, services: Services) -> dict[str, str]:
     home = settings().home
     port = services.airflow.rsplit(":", 1)[1]
     workers = str(max(2, min(os.cpu_count() or 2, 8)))
-    return os.environ | {
+    near = ",".join(filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), "127.0.0.1,localhost")))
+    inherited = {name: value for name, value in os.environ.items() if name != VIEW}  # which ends with this command
+    return inherited | {
+        "NO_PROXY": near,  # Airflow's and MLflow's clients would ask a proxy for the services of this machine
+        "no_proxy": near,
         INSTANCE: services.instance,
         "SWATH_HOME": str(home),
         "SWATH_GIT_REMOTE": os.environ.get("SWATH_GIT_REMOTE") or str(checkout),
@@ -151,7 +158,7 @@ def _started(checkout: Path, tell: Callable[[str], None], stays: bool) -> Servic
         airflow=f"http://127.0.0.1:{_free_port('SWATH_AIRFLOW_PORT', 8080)}",
         mlflow=f"http://127.0.0.1:{_free_port('SWATH_MLFLOW_PORT', 5000)}",
         user="admin",
-        booted=psutil.boot_time(),
+        booted=_booted(),
         password=_kept_secret(home, "password"),
         data=os.environ.get(DATA),
         stays=stays,
@@ -200,7 +207,7 @@ def _start_airflow(
 
 
 def _remember(services: Services, process: subprocess.Popen[bytes]) -> Services:
-    sessions, began = (*services.sessions, process.pid), (*services.began, psutil.Process(process.pid).create_time())
+    sessions, began = (*services.sessions, process.pid), (*services.began, _age(process.pid))
     return _record_of(services.model_copy(update={"sessions": sessions, "began": began}))
 
 
@@ -274,16 +281,30 @@ def _processes(services: Services) -> list[psutil.Process]:
 
 def _sessions(services: Services) -> set[int]:
     """Those of its sessions that no stranger has the number of; what is left of one may outlive its leader."""
-    if services.booted != psutil.boot_time():
+    if services.booted not in (_booted(), psutil.boot_time()):
         return set()
+    former = services.booted if isinstance(services.booted, float) else 0.0  # an older version told times of day
     each = zip_longest(services.sessions, services.began)  # a record of an older version tells no times
-    return {session for session, began in each if not _another(session, began)}
+    return {s for s, began in each if not _another(s, None if began is None else began - former)}
+
+
+def _booted() -> str | float:
+    """What the time since the last start of the machine is known by; the time of it moves when the clock is set."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return float(psutil.boot_time())
+
+
+def _age(session: int) -> float:
+    """Seconds from the start of the machine to that of the process, wherever the clock was set in between."""
+    return float(psutil.Process(session).create_time() - psutil.boot_time())
 
 
 def _another(session: int, began: float | None) -> bool:
     """Whether the process of that number is not the one that began then, give or take what a clock is set by."""
     try:
-        return began is not None and abs(psutil.Process(session).create_time() - began) > _CLOCK
+        return began is not None and abs(_age(session) - began) > _CLOCK
     except psutil.NoSuchProcess:
         return False
 

@@ -22,6 +22,7 @@ from pipelines.lineage.code import code
 from pipelines.progress import report
 from pipelines.upkeep.trees import DATABASES, Entry, Manifest, left_out, quiet, trees
 
+_SCRATCH = ".swath-copy-"  # what begins so in the store is a draft, and anything else somebody's
 _TRIES = 3  # of a tree in which something was replaced while it was read
 
 
@@ -143,7 +144,7 @@ def _entry(store: Path, name: str, path: Path, known: dict[str, Entry]) -> Entry
 
 def _database(store: Path, name: str, place: Path) -> Entry:
     """By SQLite's own online copy, which is of one moment though others write."""
-    with tempfile.TemporaryDirectory(dir=store) as scratch:
+    with tempfile.TemporaryDirectory(dir=store, prefix=_SCRATCH) as scratch:
         copy = Path(scratch) / "copy.db"
         with (
             closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True)) as source,
@@ -193,5 +194,5 @@ def _forget(store: Path, keep: int) -> None:
         for content in path.iterdir():
             if path.name + content.name not in named:
                 content.unlink()
-    for left in store.glob("tmp*/"):
+    for left in store.glob(f"{_SCRATCH}*/"):
         shutil.rmtree(left, ignore_errors=True)

@@ -12,6 +12,7 @@ from pipelines.config import settings
 from pipelines.files import alone
 
 DATABASES = ("airflow/airflow.db", "mlflow/mlflow.db")
+_SQLITE = "sqlite:///"
 
 
 class Entry(BaseModel):
@@ -46,6 +47,8 @@ def trees() -> dict[str, Path]:
     """
     here = settings()
     places = {name: here.home / name for name in DATABASES}
+    if here.mlflow_uri.startswith(_SQLITE):
+        places["mlflow/mlflow.db"] = Path(here.mlflow_uri.removeprefix(_SQLITE))
     places |= {name: here.home / name for name in ("airflow/secrets", "airflow/passwords.json", "mlflow/artifacts")}
     places |= {name: here.home / name for name in ("source.git", "decisions.git")}
     if here.store is None:

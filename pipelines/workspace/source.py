@@ -105,8 +105,9 @@ def resolve_newest(revision: str) -> str:
     working tree stays as it is, and nothing goes on to what was built of another branch."""
     commit, bare = resolve(revision), mirror()
     watched = f"refs/heads/{settings().git_branch}"
-    history = git("rev-list", "--topo-order", watched, at=bare).split()  # the newest first
-    if commit in git("rev-list", "--first-parent", watched, at=bare).split():
+    has = git("for-each-ref", watched, at=bare)  # a clone of another branch, or of a tag, may have no such branch
+    history = git("rev-list", "--topo-order", watched, at=bare).split() if has else []  # the newest first
+    if has and commit in git("rev-list", "--first-parent", watched, at=bare).split():
         return history[0]
     age = {ancestor: number for number, ancestor in enumerate(history)}
     branches = git("for-each-ref", "--format=%(refname:short)", "refs/heads/swath/", at=bare).split()

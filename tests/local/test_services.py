@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from pipelines.files import write_json
-from pipelines.local.services import INSTANCE, Services, environment, running, stop
+from pipelines.local.services import INSTANCE, Services, _booted, environment, running, stop
 
 
 @pytest.fixture
@@ -94,3 +94,25 @@ def test_the_embedded_system_is_on_loopback_and_its_secrets_are_its_owners_alone
     assert env["AIRFLOW__API_AUTH__JWT_SECRET"] == environment(tmp_path, services())["AIRFLOW__API_AUTH__JWT_SECRET"]
     secrets = list((home / "airflow" / "secrets").iterdir())
     assert secrets and all(path.stat().st_mode & 0o077 == 0 for path in secrets)
+
+
+def test_a_clock_that_is_set_loses_no_service(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    began = psutil.Process(service.pid).create_time() - psutil.boot_time()
+    ours = services(service.pid).model_copy(update={"booted": _booted(), "began": (began,)})
+    write_json(home / "services.json", ours.model_dump())
+    create, boot = psutil.Process.create_time, psutil.boot_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: create(process) + 3600)
+    monkeypatch.setattr(psutil, "boot_time", lambda: boot() + 3600)
+    assert stop() == 1 and not alive(service.pid)
+
+
+def test_services_of_this_machine_are_reached_past_a_proxy_and_see_no_view_of_a_command(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "example.org")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("SWATH_VIEW", "up-work")
+    made = environment(home, services())
+    assert made["NO_PROXY"] == made["no_proxy"] == "example.org,127.0.0.1,localhost"
+    assert "SWATH_VIEW" not in made

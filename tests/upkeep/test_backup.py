@@ -298,3 +298,22 @@ def test_state_in_services_of_their_own_is_named(home: Path, store: Path, monkey
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
     said = read_manifest(backup(store, 7)).left_out
     assert said == ("The DVC remote s3://dvc", "MLflow at http://mlflow:5000")
+
+
+def test_what_lies_beside_the_copies_is_left_alone(home: Path, store: Path) -> None:
+    for name in ("tmp", "tmp-photos"):
+        (store / name).mkdir(parents=True)
+        (store / name / "a").write_text("not ours")
+    (store / ".swath-copy-killed").mkdir()
+    backup(store, 7)
+    assert (store / "tmp" / "a").exists() and (store / "tmp-photos" / "a").exists()
+    assert not (store / ".swath-copy-killed").exists()
+
+
+def test_a_registry_in_a_file_of_its_own_is_copied(
+    home: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "models.db")) as connection, connection:
+        connection.execute("CREATE TABLE versions (id)")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/models.db")
+    assert "mlflow/mlflow.db" in {entry.path for entry in read_manifest(backup(store, 7)).entries}

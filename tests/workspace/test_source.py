@@ -9,7 +9,7 @@ import pytest
 from pipelines.config import settings
 from pipelines.errors import BadData
 from pipelines.workspace.git import git
-from pipelines.workspace.source import mirror, pin, resolve
+from pipelines.workspace.source import mirror, pin, resolve, resolve_newest
 from pipelines.workspace.workspace import open_workspace
 from tests.workspace.conftest import Repository
 
@@ -156,3 +156,11 @@ def test_a_git_that_was_killed_at_its_work_holds_up_nobody(repository: Repositor
     repository.write("new.txt", "new")
     pushed = repository.commit("Go on")
     assert resolve(None) == pushed != before
+
+
+def test_a_checkout_without_the_watched_branch_stands_for_itself(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repository.git("branch", "--move", "main", "master")
+    pinned = pin(repository.folder).commit
+    assert resolve_newest(pinned) == pinned == repository.git("rev-parse", "HEAD")
