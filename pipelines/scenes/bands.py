@@ -177,7 +177,8 @@ def bands_of(candidate: Candidate, scenes: Scenes, area: Bounds | None) -> Itera
         chosen = _indexes(candidate.hrefs, datasets, scenes.bands)
         files = []
         for href, dataset, indexes in zip(candidate.hrefs, datasets, chosen, strict=True):
-            number = dataset.nodata if scenes.nodata_is_nan and np.isfinite(dataset.nodata or np.nan) else None
+            stands = scenes.nodata_is_nan and dataset.nodata is not None and math.isfinite(dataset.nodata)
+            number = dataset.nodata if stands else None
             own = nodata if number is None else number
             fitted = stack.enter_context(_on_grid(href, links, dataset, finest, Resampling.bilinear, own))
             mask = stack.enter_context(_mask_on_grid(href, links, dataset, finest))

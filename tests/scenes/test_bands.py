@@ -60,11 +60,12 @@ def test_a_mask_in_a_file_beside_the_image_is_not_overlooked(tmp_path: Path) -> 
         fetch(*one_file(path), None, tmp_path / "staging")
 
 
-def test_a_file_with_two_kinds_of_no_data_is_told_what_to_do(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [-9999, 0])
+def test_a_file_with_two_kinds_of_no_data_is_told_what_to_do(tmp_path: Path, number: int) -> None:
     pixels = np.full((64, 64), 0.2, np.float32)
-    pixels[0], pixels[1] = -9999, np.nan
-    path = write_band(tmp_path / "a.tif", pixels, nodata=-9999)
-    with pytest.raises(BadData, match=r"-9999 is said to be no data; set params.scenes.nodata: nan"):
+    pixels[0], pixels[1] = number, np.nan
+    path = write_band(tmp_path / "a.tif", pixels, nodata=number)
+    with pytest.raises(BadData, match=rf"{number} is said to be no data; set params.scenes.nodata: nan"):
         fetch(*one_file(path, radiometry=DECLARED, nodata=None), None, tmp_path / "staging")
     scene = fetch(*one_file(path, radiometry=DECLARED, nodata=float("nan")), None, tmp_path / "staging")
     read, mask = pixels_of(scene, tmp_path / "staging")
