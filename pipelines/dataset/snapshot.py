@@ -104,7 +104,8 @@ def _why_empty(catalog: Path) -> str:
     if not aside:
         return (
             f"The catalog {catalog} holds no scene; run ingestion first (`swath ingest all`, or the DAG "
-            "ingest_scenes). If it ran, the source has none within scenes.area, dates, collections and max_cloud."
+            "ingest_scenes). If it ran, the source has none within scenes.area, dates, collections and max_cloud, or "
+            "fewer dates of each place, on one grid, than scenes.stack asks for."
         )
     shown = "\n".join(f"  {record.id}: {record.reason}" for record in aside[:_NAMED])
     more = f"\n  and {len(aside) - _NAMED} more, in {catalog / 'quarantine'}" if len(aside) > _NAMED else ""
