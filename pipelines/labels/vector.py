@@ -164,12 +164,16 @@ class VectorLabels:
         """
         geometries, classes, tree = self._in(scene.crs)
         ground = _ground(scene, window)
-        turns = (-360, 0, 360) if CRS.from_user_input(scene.crs).is_geographic else (0,)
-        found = [(i, turn) for turn in turns for i in tree.query(shapely.affinity.translate(ground, turn)).tolist()]
-        found.sort()
-        here = np.array([i for i, _ in found], np.int64)
-        shapes = [shapely.affinity.translate(geometries[i], -turn) if turn else geometries[i] for i, turn in found]
-        return np.array(shapes, object), classes[here]
+        here = tree.query(ground)
+        shapes = geometries[here]
+        west, _, east, _ = ground.bounds
+        if (west < -180 or east > 180) and CRS.from_user_input(scene.crs).is_geographic:
+            for turn in (-360, 360):
+                beyond = tree.query(shapely.affinity.translate(ground, turn))
+                turned = [shapely.affinity.translate(geometries[i], -turn) for i in beyond]
+                here, shapes = np.append(here, beyond), np.append(shapes, np.array(turned, object))
+        order = np.argsort(here, kind="stable")
+        return shapes[order], classes[here[order]]
 
     def _in(self, crs: str) -> tuple[NDArray[Any], NDArray[np.uint8], shapely.STRtree]:
         if crs not in self._projected:

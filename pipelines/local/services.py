@@ -44,9 +44,7 @@ class Services(BaseModel):
     password: str
     booted: str | float  # a session's number means nothing after a reboot
     sessions: tuple[int, ...] = ()  # of the services' processes
-    began: tuple[
-        float, ...
-    ] = ()  # when these did, in seconds from the start of the machine, for a number may pass on to a stranger
+    began: tuple[float, ...] = ()  # when these did, for a number may pass on to a stranger; seconds since the boot
     data: str | None = None  # SWATH_DATA as their tasks have it
     stays: bool = False  # after the run that started them
 
@@ -283,9 +281,8 @@ def _sessions(services: Services) -> set[int]:
     """Those of its sessions that no stranger has the number of; what is left of one may outlive its leader."""
     if services.booted not in (_booted(), psutil.boot_time()):
         return set()
-    former = services.booted if isinstance(services.booted, float) else 0.0  # an older version told times of day
     each = zip_longest(services.sessions, services.began)  # a record of an older version tells no times
-    return {s for s, began in each if not _another(s, None if began is None else began - former)}
+    return {session for session, began in each if not _another(session, began)}
 
 
 def _booted() -> str | float:
@@ -302,9 +299,10 @@ def _age(session: int) -> float:
 
 
 def _another(session: int, began: float | None) -> bool:
-    """Whether the process of that number is not the one that began then, give or take what a clock is set by."""
+    """Whether the process of that number is not the one that began then; an older version told the time of day."""
     try:
-        return began is not None and abs(_age(session) - began) > _CLOCK
+        times = (_age(session), psutil.Process(session).create_time())
+        return began is not None and min(abs(time - began) for time in times) > _CLOCK
     except psutil.NoSuchProcess:
         return False
 

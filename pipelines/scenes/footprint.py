@@ -37,9 +37,8 @@ def footprint(crs: Any, transform: Affine, width: int, height: int, what: str) -
         raise BadData(f"{what} has coordinates that its CRS does not know ({x[0]:g}, {y[0]:g}); correct its CRS.")
     outline = antimeridian.fix_polygon(Polygon(zip(longitudes, latitudes, strict=True)), fix_winding=True)
     west, south, east, north = antimeridian.bbox(outline)
-    if (
-        CRS.from_user_input(crs).is_geographic and abs(transform.a) * width >= 360 - 1e-6
-    ):  # its left side and its right side are one
+    around = abs(transform.a) * width >= 360 - 1e-6  # its left side and its right side are one
+    if around and CRS.from_user_input(crs).is_geographic:
         west, east = -180.0, 180.0
         outline = box(west, south, east, north)
     return mapping(outline), (west, south, east, north)

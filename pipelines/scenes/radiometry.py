@@ -47,12 +47,9 @@ def settle(
             for n, s, o in zip(names, scales, offsets, strict=True)
         )
         stated = {
-            (q.scale, q.offset)
-            for q, band in zip(quantities, bands, strict=False)
-            if q is not None
-            and not (
-                math.isclose(q.scale, band.scale, rel_tol=1e-6) and math.isclose(q.offset, band.offset, abs_tol=1e-9)
-            )
+            (said.scale, said.offset)
+            for said, band in zip(quantities, bands, strict=False)
+            if said and not (_equal(said.scale, band.scale) and _equal(said.offset, band.offset))
         }
         if not stated:
             return bands, "Scale and offset are those of params.yaml."
@@ -66,6 +63,10 @@ def settle(
         ),
         sentence,
     )
+
+
+def _equal(stated: float, declared: float) -> bool:
+    return math.isclose(stated, declared, rel_tol=1e-6, abs_tol=1e-12)
 
 
 def _sentinel2(

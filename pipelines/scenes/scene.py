@@ -71,10 +71,7 @@ class Scene(BaseModel):
     transform: tuple[float, float, float, float, float, float]
     width: int
     height: int
-    corner: tuple[int, int] = (
-        0,
-        0,
-    )  # column and row of its first pixel in the source's image, of which it may be a part
+    corner: tuple[int, int] = (0, 0)  # column and row at which it begins in the source's image, where an area cuts it
     resolution: float  # metres on the ground at the scene's centre, mean of both axes
     bbox: tuple[float, float, float, float]  # degrees: west, south, east, north; west > east over the antimeridian
     geometry: dict[str, Any]  # GeoJSON footprint in degrees
