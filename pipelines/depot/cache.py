@@ -118,7 +118,3 @@ def _linked() -> set[str]:
 def objects() -> Path:
     """The folder of all of them."""
     return settings().home / "depot" / "objects"
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in name)
